@@ -1,0 +1,66 @@
+# `make` lists what there is. One environment, .venv, serves everything: the demo fills it lightly, the
+# tests fill it up.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+# Test processes side by side. `pytest -n auto` counts physical cores and takes two threads for one.
+WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+# Every extra but spark, which brings a JVM's worth of packages.
+EVERYTHING := azure,jobs,keyring,odbc,postgres,s3,sqlserver,dev
+LIGHT_STAMP := $(VENV)/.stamp-light
+FULL_STAMP := $(VENV)/.stamp-full
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv servers demo test quick lint types bench docs clean
+
+help: ## Lists these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(FULL_STAMP) ## Makes .venv with everything that development needs
+
+demo: $(LIGHT_STAMP) ## Runs the main job on a made-up shop and a local lake
+	$(PY) demo/run.py
+
+test: servers $(FULL_STAMP) lint types ## Runs lint, types and all tests; installs the servers they need where it may
+	$(PY) -m pytest -n $(WORKERS) --dist worksteal
+
+quick: $(FULL_STAMP) ## Runs the fast tests, in under a minute
+	$(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
+
+lint: $(FULL_STAMP) ## Checks style, format and layers
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports
+
+types: $(FULL_STAMP) ## Checks the types, strictly
+	$(VENV)/bin/mypy
+
+bench: $(FULL_STAMP) ## Measures against the bare libraries and the peers, as ratios
+	$(PY) benchmarks/run.py
+
+docs: $(FULL_STAMP) ## Writes the generated pages of docs/ again
+	$(PY) docs/generate.py
+
+clean: ## Removes caches and built files; .venv stays
+	rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +
+
+servers:
+	tests/setup_servers.sh
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is missing or older than Python 3.11. Install one, or name it: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) cannot make environments. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(LIGHT_STAMP): pyproject.toml constraints.txt | $(PY)
+	$(PY) -m pip install -q -e '.[jobs]' -c constraints.txt
+	@touch $@
+
+$(FULL_STAMP): pyproject.toml constraints.txt | $(PY)
+	$(PY) -m pip install -q -e '.[$(EVERYTHING)]' -c constraints.txt
+	@touch $(LIGHT_STAMP) $@

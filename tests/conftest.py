@@ -1,0 +1,74 @@
+"""Fixtures for all tests: real servers, fresh databases, files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hypothesis
+import pytest
+from servers import SQLITE_DRIVER, PgDatabase, PostgresServer, ServerRoom, require_odbc_driver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOM = pytest.StashKey[ServerRoom]()
+# Fixtures that need what a machine may lack, and the marks of the tests that use them.
+FIXTURE_MARKS = {"postgres": "server", "odbc_sqlite": "odbc"}
+
+# Two cores run tests and servers at once: time says nothing about the code.
+hypothesis.settings.register_profile("hwm", deadline=None)
+hypothesis.settings.load_profile("hwm")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Open the room in the process that starts the run; an xdist worker is told where it is."""
+    told = getattr(config, "workerinput", None)
+    config.stash[ROOM] = ServerRoom(Path(told["server_room"])) if told else ServerRoom.open()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node) -> None:
+    """Tell an xdist worker."""
+    node.workerinput["server_room"] = str(node.config.stash[ROOM].root)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close the room in the process that opened it; by now all workers have ended."""
+    room = config.stash.get(ROOM, None)
+    if room is not None and not hasattr(config, "workerinput"):
+        room.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests by what their fixtures need."""
+    for item in items:
+        for fixture, mark in FIXTURE_MARKS.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(mark)
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest) -> PostgresServer:
+    """The run's PostgreSQL, shared by all workers; for a database of one's own ask for `pg_database`."""
+    return request.config.stash[ROOM].postgres()
+
+
+@pytest.fixture
+def pg_database(postgres: PostgresServer) -> Iterator[PgDatabase]:
+    """A fresh PostgreSQL database that belongs to the plain user `loader`; dropped after the test."""
+    with postgres.new_database() as database:
+        yield database
+
+
+@pytest.fixture
+def sqlite_path(tmp_path: Path) -> Path:
+    """Where a SQLite database may be made; nothing is there yet."""
+    return tmp_path / "source.db"
+
+
+@pytest.fixture
+def odbc_sqlite(sqlite_path: Path) -> str:
+    """The ODBC connection string for the database at `sqlite_path`."""
+    require_odbc_driver(SQLITE_DRIVER)
+    return f"DRIVER={{{SQLITE_DRIVER}}};DATABASE={sqlite_path}"
