@@ -1,0 +1,148 @@
+"""The bars: what is compared with what, and the limit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to do something.
+
+    Attributes:
+        script: Its script in ``ways/``.
+        table: The source's table.
+        start: What its target is before it runs: ``nothing``, the table without the new rows as ``ours``
+            or the ``bare`` way has loaded it, or the table of many ``commits``.
+        peer: Whether it runs in the peers' environment.
+    """
+
+    script: str
+    table: str
+    start: Literal["nothing", "ours", "bare", "commits"] = "nothing"
+    peer: bool = False
+
+    @property
+    def ours(self) -> bool:
+        return self.script.startswith("ours")
+
+    @property
+    def name(self) -> str:
+        return f"{self.script}, {self.table}" if self.start == "nothing" else self.script
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A ratio and its limit.
+
+    The ratio is ``a``'s figure by ``b``'s. Bars with the same two ways are measured in the same runs.
+
+    Attributes:
+        name: For ``--only``.
+        text: What it says.
+        a, b: The two ways.
+        figure: What is compared: ``seconds`` and ``peak_mb`` of the process, or a figure in seconds
+            that the scripts print.
+        limit: The ratio's limit.
+        at_least: Whether the limit is a least ratio, not a greatest.
+        peak_mb: A limit for the peak memory of ``a`` as well.
+    """
+
+    name: str
+    text: str
+    a: Way
+    b: Way
+    limit: float
+    figure: str = "seconds"
+    at_least: bool = False
+    peak_mb: float | None = None
+
+
+OURS_ORDERS = Way("ours_full", "orders")
+OURS_INCREMENT = Way("ours_increment", "orders_growing", start="ours")
+BARE_APPEND = Way("bare_append", "orders_growing", start="bare")
+OURS_PLAN = Way("ours_plan", "orders", start="commits")
+OPEN_TABLE = Way("open_table", "orders", start="commits")
+
+BARS = (
+    Bar(
+        "full-bare",
+        "full load of 1.5 M orders: ours / the bare stream",
+        OURS_ORDERS,
+        Way("bare_adbc", "orders"),
+        1.15,
+    ),
+    Bar(
+        "full-dlt",
+        "full load of 1.5 M orders: dlt / ours",
+        Way("dlt_best", "orders", peer=True),
+        OURS_ORDERS,
+        2.3,
+        at_least=True,
+    ),
+    Bar(
+        "full-pandas",
+        "full load of 1.5 M orders: pandas / ours",
+        Way("pandas_read_sql", "orders", peer=True),
+        OURS_ORDERS,
+        2.8,
+        at_least=True,
+    ),
+    Bar(
+        "memory",
+        "peak memory: ours on 6 M lineitem / on 1.5 M orders",
+        Way("ours_full", "lineitem"),
+        OURS_ORDERS,
+        1.15,
+        figure="peak_mb",
+        peak_mb=500,
+    ),
+    Bar(
+        "memory-lineitem",
+        "peak memory: ours on 6 M lineitem / on 1.5 M lineitem",
+        Way("ours_full", "lineitem"),
+        Way("ours_full", "lineitem_quarter"),
+        1.15,
+        figure="peak_mb",
+        peak_mb=500,
+    ),
+    Bar(
+        "increment",
+        "increment of 1,500 rows on 1.5 M: ours / the bare append",
+        OURS_INCREMENT,
+        BARE_APPEND,
+        1.5,
+    ),
+    Bar(
+        "increment-inside",
+        "the same inside the process, imports on demand included",
+        OURS_INCREMENT,
+        BARE_APPEND,
+        1.5,
+        figure="inside",
+    ),
+    Bar(
+        "plan",
+        "planning on 10,050 commits: ours / opening the table",
+        OURS_PLAN,
+        OPEN_TABLE,
+        2,
+    ),
+    Bar(
+        "plan-inside",
+        "the same inside the process, imports on demand included",
+        OURS_PLAN,
+        OPEN_TABLE,
+        2,
+        figure="inside",
+    ),
+    Bar(
+        "plan-again",
+        "the same inside the process, the second time",
+        OURS_PLAN,
+        OPEN_TABLE,
+        2,
+        figure="again",
+    ),
+)

@@ -1,0 +1,408 @@
+"""The use cases: plan, load, status, history, watermark. The only place where configuration meets engines."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+from hwm_magics import errors
+from hwm_magics.core.cursor import CursorType, CursorValue
+from hwm_magics.core.intent import Intent, cursor_spec, intend
+from hwm_magics.core.model import (
+    CommitRecord,
+    Decision,
+    Existence,
+    LoadPlan,
+    LoadResult,
+    LoadSpec,
+    Param,
+    ReadRows,
+    TargetState,
+    Watermark,
+)
+from hwm_magics.core.plan import plan_load
+from hwm_magics.core.query import CursorExpression, SourceQuery, Way, prepare
+from hwm_magics.engines.base import Engine, Failpoint, OpenTarget, Progress, RunContext
+from hwm_magics.errors import (
+    BlockedError,
+    CommitConflictError,
+    ConfigError,
+    CursorColumnError,
+    EngineNotInstalledError,
+    HwmError,
+    StalePlanError,
+)
+from hwm_magics.sources.base import Source, SourceRequest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hwm_magics.connections.registry import Connections
+
+__all__ = ["MOST_RETRIES", "Prepared", "TargetStatus", "Workspace"]
+
+MOST_RETRIES = 3
+"""How often a load that lost a race looks again and starts anew."""
+
+
+def _no_failpoint(_name: str) -> None:
+    return None
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A plan together with what it was made on, still open.
+
+    Attributes:
+        plan: The plan.
+        target: The target, opened at the version that the plan was made with.
+        source: The source; None when the plan was BLOCKED before it was asked.
+    """
+
+    plan: LoadPlan
+    target: OpenTarget
+    source: Source | None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetStatus:
+    """How a load's target stands.
+
+    Attributes:
+        node: The load's name.
+        location: The target's address.
+        existence: Whether it is there.
+        evidence: How that was established.
+        version: Its version.
+        watermark: Its mark, and where it was found; None without one.
+        last: The last load that holds; None for none.
+        events: What others did to its rows since, as sentences.
+    """
+
+    node: str
+    location: str
+    existence: Existence
+    evidence: str
+    version: int | None
+    watermark: Watermark | None
+    last: CommitRecord | None
+    events: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Workspace:
+    """What a notebook, a job or a call knows: its connections and where names are looked up.
+
+    Attributes:
+        connections: The connections.
+        lookup: Gives a notebook variable by its name, or raises KeyError; None without a notebook.
+        failpoint: For tests that die at named places.
+    """
+
+    connections: Connections
+    lookup: Callable[[str], object] | None = None
+    failpoint: Failpoint = field(default=_no_failpoint)
+
+    def engine(self, spec: LoadSpec) -> Engine:
+        """The engine of a load.
+
+        Raises:
+            EngineNotInstalledError: It is not in this version.
+        """
+        if spec.engine not in ("auto", "pandas"):
+            raise EngineNotInstalledError(
+                f"engine: {spec.engine} is not in this version of hwm_magics",
+                hint="use engine: pandas, or leave it out",
+            )
+        from hwm_magics.engines.pandas_engine import PandasEngine
+
+        return PandasEngine(self.connections)
+
+    def source(self, spec: LoadSpec) -> Source:
+        """The source of a load, connected.
+
+        Raises:
+            ConfigError: Its connection is not there, or is storage.
+            SourceError: It can't be reached.
+        """
+        from hwm_magics.sources.factory import open_source
+
+        return open_source(self.connections.database(spec.read.connection), spec.read)
+
+    def plan(self, spec: LoadSpec) -> LoadPlan:
+        """Look at target and source, and decide. Nothing is written.
+
+        Args:
+            spec: What was asked for.
+
+        Returns:
+            The plan; BLOCKED plans are returned, not raised.
+
+        Raises:
+            ConfigError: A connection is not there, or the target's address is refused.
+            SourceError: The source can't be reached, or refuses the query.
+        """
+        with self.prepared(spec) as ready:
+            return ready.plan
+
+    @contextmanager
+    def prepared(self, spec: LoadSpec) -> Iterator[Prepared]:
+        """Plan, and keep target and source open on what the plan was made with."""
+        engine = self.engine(spec)
+        with self.source(spec) as source:
+            query = prepare(spec.read, spec.write, source.dialect)
+            target = engine.open(spec, query.cursor if query.way is not Way.TARGET else None)
+            self.failpoint("after_handle")
+            intent = intend(spec, query, target.state)
+            values = _target_values(query, target, intent)
+            asked = None
+            if intent.blocker is None:
+                asked_at = datetime.now(UTC)
+                asked = replace(source.observe(_request(spec, query, intent, values)), asked_at=asked_at)
+                self.failpoint("after_clock")
+            plan = plan_load(spec, query, target.state, asked, values=values, abilities=engine.capabilities)
+            yield Prepared(plan, target, source)
+
+    def load(
+        self,
+        spec: LoadSpec,
+        *,
+        approved: LoadPlan | None = None,
+        dry_run: bool = False,
+        cancelled: threading.Event | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        on_plan: Callable[[LoadPlan], None] | None = None,
+    ) -> LoadResult:
+        """Plan and carry the plan out: one read, one commit.
+
+        A load that loses a race to another of the same node looks again and starts anew, at most
+        :data:`MOST_RETRIES` times.
+
+        Args:
+            spec: What was asked for.
+            approved: The plan that a person approved; anything but a moved window refuses it.
+            dry_run: Read and check the first rows, and write nothing.
+            cancelled: Set it to stop the load before its commit.
+            on_progress: Told how far it has come, from this thread.
+            on_plan: Told each plan before it is carried out.
+
+        Returns:
+            What happened.
+
+        Raises:
+            PlanError: The plan is BLOCKED, or is no longer what was approved.
+            SourceError, CommitError, LoadCancelled: See the classes; nothing was written, except
+                after :class:`~hwm_magics.errors.CommitOutcomeUnknownError`, which can't tell.
+        """
+        started = time.perf_counter()
+        transform = self._transform(spec)
+        for attempt in range(MOST_RETRIES + 1):
+            with self.prepared(spec) as ready:
+                plan = ready.plan
+                if approved is not None:
+                    _check_fresh(approved, plan, retried=attempt > 0)
+                if on_plan is not None:
+                    on_plan(plan)
+                _raise_blocked(plan)
+                run = RunContext(
+                    str(uuid.uuid4()), transform=transform, dry_run=dry_run, failpoint=self.failpoint
+                )
+                if cancelled is not None:
+                    run.cancelled = cancelled
+                if on_progress is not None:
+                    run.on_progress = on_progress
+                try:
+                    result = _execute(ready, run)
+                except CommitConflictError:
+                    if attempt == MOST_RETRIES:
+                        raise
+                    continue
+            if attempt and result.status == "nothing_new":
+                result = replace(result, status="already_loaded")
+            return replace(result, retries=attempt, seconds=time.perf_counter() - started)
+        raise AssertionError("unreachable")  # pragma: no cover - the loop returns or raises
+
+    def status(self, spec: LoadSpec) -> TargetStatus:
+        """How a load's target stands; the source is not asked."""
+        state = self.engine(spec).open(spec).state
+        last = state.last_load
+        mark = last.watermark if last is not None else None
+        if mark is None and state.max_cursor is not None and spec.read.cursor is not None:
+            mark = Watermark(spec.read.cursor.column, state.max_cursor, "data")
+        events = tuple(event.text for event in state.events) + state.restores
+        return TargetStatus(
+            spec.node, state.location, state.existence, state.evidence, state.version, mark, last, events
+        )
+
+    def history(self, spec: LoadSpec, limit: int = 20) -> tuple[CommitRecord, ...]:
+        """The loads that the target's own log knows, newest first."""
+        return self.engine(spec).history(spec, limit)
+
+    def set_watermark(self, spec: LoadSpec, value: str | None) -> CommitRecord:
+        """Settle the watermark: what lies at or below it counts as loaded from now on.
+
+        Args:
+            spec: The load.
+            value: The new mark as written; None adopts the highest value in the target's data.
+
+        Returns:
+            The commit that carries it.
+
+        Raises:
+            BlockedError: The target does not exist, or there is nothing to adopt.
+            CursorColumnError: The value is not of the cursor's type.
+            ConfigError: The load has no cursor column.
+        """
+        engine = self.engine(spec)
+        query = self._query(spec)
+        cursor = cursor_spec(spec, query) if query else spec.read.cursor
+        if cursor is None:
+            raise ConfigError(
+                f"{spec.node} has no cursor column, so it has no watermark to set",
+                hint="add read.incremental {column: …}",
+            )
+        target = engine.open(spec)
+        state = target.state
+        if state.existence is not Existence.EXISTS:
+            known = state.existence is Existence.ABSENT
+            kind = BlockedError if known else errors.TargetUnknownError
+            raise kind(
+                f"{spec.write.label} has no watermark to set: {state.evidence}", hint=state.hint or None
+            )
+        expression = CursorExpression(cursor.column, cursor.fallback, cursor.date_format)
+        mark = (
+            _adopted(target, expression, spec) if value is None else _given(value, target, expression, state)
+        )
+        record = CommitRecord(-1, None, spec.node, str(uuid.uuid4()), "mark", state.seq + 1)
+        record = replace(record, watermark=Watermark(expression.label, mark, "set"))
+        version = engine.set_watermark(spec, record)
+        return replace(record, version=version, committed_at=datetime.now(UTC))
+
+    def _query(self, spec: LoadSpec) -> SourceQuery | None:
+        if spec.read.cursor is not None:
+            return None
+        with self.source(spec) as source:
+            return prepare(spec.read, spec.write, source.dialect)
+
+    def _transform(self, spec: LoadSpec) -> Callable[[pd.DataFrame], pd.DataFrame] | None:
+        name = spec.transform
+        if name is None:
+            return None
+        found: object = None
+        if ":" in name:
+            module, _, attribute = name.partition(":")
+            try:
+                found = getattr(importlib.import_module(module), attribute, None)
+            except ImportError as error:
+                raise ConfigError(f"transform: {name}: {error}", hint="write module:function") from error
+        elif self.lookup is not None:
+            try:
+                found = self.lookup(name)
+            except LookupError:
+                found = None
+        if not callable(found):
+            raise ConfigError(
+                f"transform: {name!r} is no function here",
+                hint="define it in a cell above, or write module:function",
+            )
+        return found
+
+
+def _target_values(query: SourceQuery, target: OpenTarget, intent: Intent) -> tuple[Param, ...]:
+    if intent.blocker is not None or intent.first_run or not query.target_queries:
+        return ()
+    found = target.evaluate(query.target_queries)
+    return tuple(Param(f"target_{number}", value) for number, value in enumerate(found, 1))
+
+
+def _request(spec: LoadSpec, query: SourceQuery, intent: Intent, values: tuple[Param, ...]) -> SourceRequest:
+    cursor = spec.read.cursor
+    return SourceRequest(
+        query,
+        intent.first_run,
+        low=intent.low.value if intent.low is not None else None,
+        initial_value=cursor.initial_value if cursor is not None and intent.low is None else None,
+        target_values=values,
+        keys=spec.write.keys,
+    )
+
+
+def _execute(ready: Prepared, run: RunContext) -> LoadResult:
+    plan = ready.plan
+    reading = plan.step(ReadRows)
+    if reading is None or ready.source is None:
+        status: Literal["dry_run", "nothing_new"] = "dry_run" if run.dry_run else "nothing_new"
+        return LoadResult(
+            plan.spec.node,
+            plan.decision,
+            status,
+            run_id=run.run_id,
+            version_before=plan.target.version,
+            version_after=plan.target.version,
+            watermark_before=plan.before,
+            watermark_after=plan.before,
+            warnings=plan.warnings,
+        )
+    result = ready.target.execute(plan, ready.source.open(reading.statement), run)
+    return replace(result, warnings=plan.warnings + result.warnings)
+
+
+def _check_fresh(approved: LoadPlan, plan: LoadPlan, *, retried: bool) -> None:
+    """Refuse a plan that is not what was approved. A window that grew is; a lost race moves the version."""
+    told = []
+    if approved.decision is not plan.decision and plan.decision is not Decision.NO_CHANGES:
+        told.append(f"the decision was {approved.decision} and is now {plan.decision}: {plan.reason}")
+    elif not retried and approved.target.version != plan.target.version:
+        told.append(
+            f"the target was at version {approved.target.version} and is now at {plan.target.version}"
+        )
+    elif not retried and approved.before != plan.before:
+        told.append(f"the watermark was {approved.before} and is now {plan.before}")
+    elif plan.decision is approved.decision and approved.hash != plan.hash:
+        told.append("the columns or the settings changed")
+    if told:
+        raise StalePlanError(
+            f"the plan that was approved no longer holds: {'; '.join(told)}",
+            hint="plan again and look at the new plan",
+        )
+
+
+def _raise_blocked(plan: LoadPlan) -> None:
+    if plan.blocker is None:
+        return
+    kind = getattr(errors, plan.blocker.error, BlockedError)
+    if not (isinstance(kind, type) and issubclass(kind, HwmError)):
+        kind = BlockedError
+    raise kind(plan.blocker.message, hint=plan.blocker.hint)
+
+
+def _adopted(target: OpenTarget, cursor: CursorExpression, spec: LoadSpec) -> CursorValue:
+    found = target.maximum(cursor)
+    if found is None:
+        raise BlockedError(
+            f"{spec.write.label} holds no value in {cursor.label} to adopt",
+            hint="set one with %hwm_watermark --set VALUE",
+        )
+    return found
+
+
+def _given(value: str, target: OpenTarget, cursor: CursorExpression, state: TargetState) -> CursorValue:
+    last = state.last_load
+    kind: CursorType | None = None
+    if last is not None and last.watermark is not None and last.watermark.column == cursor.label:
+        kind = last.watermark.value.type
+    if kind is None:
+        kind = target.cursor_type(cursor)
+    if kind is None:
+        raise CursorColumnError(
+            f"the target has no column {cursor.column!r}, so the type of its watermark can't be told",
+            hint="run the load once, or correct read.incremental.column",
+        )
+    return kind.value(value)

@@ -1,0 +1,367 @@
+"""The ``hwm`` command: plan, run and look at the loads of a YAML file. What is slow is imported when it is needed."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from hwm_magics import __version__
+from hwm_magics.errors import BlockedError, ConfigError, HwmError
+
+if TYPE_CHECKING:
+    from hwm_magics.core.model import LoadSpec
+    from hwm_magics.jobs.context import LoadContext, Overrides
+    from hwm_magics.jobs.load_job import LoadJob
+    from hwm_magics.jobs.load_jobs import LoadJobs
+
+INTERRUPTED = 130
+POLL = 0.25
+Command = Callable[..., int]
+
+
+def _fail(error: BaseException, *, debug: bool) -> int:
+    """Tell an error on the standard error, and give the exit code of its class."""
+    from hwm_magics.jobs.failures import debug_text, sealed
+
+    told = sealed(error)
+    click.echo("\n".join(told.lines()).replace("%hwm_debug shows", "--debug shows"), err=True)
+    if debug:
+        click.echo(debug_text(told), err=True)
+    return told.exit_code
+
+
+def _command(function: Command) -> Callable[..., NoReturn]:
+    """Turn what a command returns or raises into its exit code."""
+
+    @click.option("--debug", is_flag=True, help="Show the whole traceback of an error.")
+    @functools.wraps(function)
+    def call(*, debug: bool, **options: Any) -> NoReturn:
+        try:
+            code = function(**options)
+        except KeyboardInterrupt:
+            click.echo("interrupted; nothing was written", err=True)
+            code = INTERRUPTED
+        except BrokenPipeError:
+            # Whoever read the output has seen enough, as in `hwm plan … | head`.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 1
+        except Exception as error:  # noqa: BLE001 - every error ends as lines and an exit code
+            code = _fail(error, debug=debug)
+            if options.get("detailed_exitcode"):
+                code = 1
+        sys.exit(code)
+
+    return call
+
+
+def _file(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What every command says about its file."""
+    for decorate in (
+        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+        click.option("--node", "nodes", multiple=True, metavar="NAME", help="This node only; repeatable."),
+        click.option(
+            "-p", "--param", "params", multiple=True, metavar="K=V", help="A value for ${K}; repeatable."
+        ),
+        click.argument("file", type=click.Path(path_type=Path)),
+    ):
+        function = decorate(function)
+    return function
+
+
+def _flags(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What plan and run say about the load."""
+    for decorate in (
+        click.option("--backfill", metavar="LOW..HIGH", help="Load this window again; the watermark stays."),
+        click.option(
+            "--force-first-run", is_flag=True, help="Replace all rows of the target, in one commit."
+        ),
+        click.option("--engine", metavar="E", help="pandas, spark or auto."),
+    ):
+        function = decorate(function)
+    return function
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hwm", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Load SQL incrementally, and exactly once, into Delta Lake.
+
+    FILE is a YAML file with a load or a pipeline. Connections come from hwm.yaml, looked for from
+    FILE's folder upwards.
+
+    Exit codes: 0 done, 2 not understood, 3 must not be done, 4 a source or target failed, 5 the
+    commit failed, 130 cancelled, 1 anything else.
+    """
+
+
+@cli.command()
+@_file
+@_flags
+@click.option(
+    "--detailed-exitcode", is_flag=True, help="Exit with 0: nothing to load, 1: error, 2: something to load."
+)
+@click.option("--quiet", is_flag=True, help="Print nothing; the exit code tells.")
+@_command
+def plan(
+    file: Path, *, params: tuple[str, ...], as_json: bool, detailed_exitcode: bool, quiet: bool, **flags: Any
+) -> int:
+    """Show what a run would do now. Nothing is written."""
+    from hwm_magics.core.model import Decision
+    from hwm_magics.core.render import to_text
+    from hwm_magics.jobs.report import plan_to_json, plan_told
+
+    context, loads = _loads(file, params, **flags)
+    plans = [context.workspace.plan(load) for load in loads]
+    if as_json:
+        _print_json({"nodes": [plan_to_json(each) for each in plans]}, quiet=quiet)
+    elif not quiet:
+        click.echo("\n\n".join(to_text(plan_told(each)) for each in plans))
+    blocked = [each for each in plans if each.blocker is not None]
+    if detailed_exitcode:
+        writes = any(each.writes for each in plans)
+        return 1 if blocked else 2 if writes else 0
+    if blocked:
+        from hwm_magics import errors
+
+        kind = getattr(errors, blocked[0].blocker.error if blocked[0].blocker else "", BlockedError)
+        names = ", ".join(each.spec.node for each in blocked)
+        click.echo(f"{Decision.BLOCKED.value}: {names}", err=True)
+        return int(kind.exit_code)
+    return 0
+
+
+@cli.command()
+@_file
+@_flags
+@click.option("--dry-run", is_flag=True, help="Read and check the first rows, and write nothing.")
+@click.option("--quiet", is_flag=True, help="Print errors only.")
+@_command
+def run(
+    file: Path, *, params: tuple[str, ...], as_json: bool, dry_run: bool, quiet: bool, **flags: Any
+) -> int:
+    """Load what is new. Nodes run in the order of their dependencies.
+
+    An interrupt (SIGINT, SIGTERM) stops the load before its commit; when it commits already, it
+    finishes and says so.
+    """
+    from hwm_magics.jobs.load_job import LoadJob
+    from hwm_magics.jobs.load_jobs import LoadJobs
+
+    context, loads = _loads(file, params, **flags)
+    workspace = context.workspace
+    jobs = LoadJobs([LoadJob(workspace, load, dry_run=dry_run) for load in loads], background=True)
+    log = _Log(jobs, quiet=quiet or as_json)
+    _run_to_end(jobs, log)
+    if as_json:
+        _print_json(jobs.to_dict(), quiet=quiet)
+    if jobs.error is None:
+        return 0
+    failed = [job for job in jobs if job.error is not None]
+    if len(failed) > 1:
+        names = ", ".join(job.spec.node for job in failed)
+        click.echo(f"{len(failed)} of {len(jobs)} nodes did not load: {names}", err=True)
+    return jobs.error.exit_code if isinstance(jobs.error, HwmError) else 1
+
+
+@cli.command()
+@_file
+@_command
+def status(file: Path, *, params: tuple[str, ...], nodes: tuple[str, ...], as_json: bool) -> int:
+    """Show how the targets stand: version, watermark, last load. Sources are not asked."""
+    from hwm_magics.jobs.tables import status_table, status_to_dict
+
+    context, loads = _loads(file, params, nodes=nodes)
+    found = [context.workspace.status(load) for load in loads]
+    if as_json:
+        _print_json({"nodes": [status_to_dict(each) for each in found]})
+    else:
+        click.echo(status_table(found).text)
+    return 0
+
+
+@cli.command()
+@_file
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many a target."
+)
+@_command
+def history(file: Path, *, params: tuple[str, ...], nodes: tuple[str, ...], as_json: bool, limit: int) -> int:
+    """Show the loads that the targets' own logs know, newest first."""
+    from hwm_magics.jobs.tables import history_table, record_to_dict
+
+    context, loads = _loads(file, params, nodes=nodes)
+    label, records = context.history(loads, limit)
+    if as_json:
+        _print_json({"loads": [record_to_dict(each) for each in records]})
+    else:
+        click.echo(history_table(records, f"Loads into {label}, newest first").text)
+    return 0
+
+
+@cli.command()
+@_file
+@click.option("--set", "value", metavar="V", help="Count everything at or below V as loaded.")
+@click.option("--adopt", is_flag=True, help="Take the highest value in the target's data.")
+@_command
+def watermark(
+    file: Path,
+    *,
+    params: tuple[str, ...],
+    nodes: tuple[str, ...],
+    as_json: bool,
+    value: str | None,
+    adopt: bool,
+) -> int:
+    """Settle a node's watermark by hand: with --set or --adopt."""
+    from hwm_magics.jobs.tables import record_to_dict
+
+    if adopt == (value is not None):
+        raise ConfigError("one of --set V and --adopt is needed", hint="hwm status shows the watermark")
+    context, loads = _loads(file, params, nodes=nodes)
+    if len(loads) != 1:
+        raise ConfigError(
+            "a watermark belongs to one node",
+            hint=f"add --node, one of {', '.join(load.node for load in loads)}",
+        )
+    record = context.workspace.set_watermark(loads[0], value)
+    if as_json:
+        _print_json(record_to_dict(record))
+    else:
+        column = f"{record.watermark.column} = {record.watermark}" if record.watermark is not None else "none"
+        click.echo(f"{record.node}: the watermark is now {column} (version {record.version})")
+    return 0
+
+
+def _loads(
+    file: Path,
+    params: tuple[str, ...],
+    *,
+    nodes: tuple[str, ...] = (),
+    engine: str | None = None,
+    force_first_run: bool = False,
+    backfill: str | None = None,
+) -> tuple[LoadContext, tuple[LoadSpec, ...]]:
+    """The loads that a command is about."""
+    from hwm_magics.jobs.context import LoadContext, Overrides, read_file, read_params, read_window
+
+    read_file(file)  # whether it is there at all is the first thing to tell
+    window = read_window(backfill) if backfill is not None else None
+    overrides: Overrides = Overrides(nodes, engine, force_first_run, window)
+    context = LoadContext(file.absolute().parent)
+    asked = context.read(file, overrides, params=read_params(params))
+    for note in asked.notes:
+        click.echo(f"note: {note}", err=True)
+    return context, asked.loads
+
+
+def _print_json(value: object, *, quiet: bool = False) -> None:
+    if not quiet:
+        click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+class _Log:
+    """Tells each job's plan and outcome once, as they come; progress only on a terminal."""
+
+    def __init__(self, jobs: LoadJobs, *, quiet: bool) -> None:
+        self._jobs = jobs
+        self._quiet = quiet
+        self._told: set[tuple[str, str]] = set()
+
+    def follow(self) -> None:
+        """Tell what is new."""
+        from hwm_magics.core.render import to_text
+        from hwm_magics.jobs.report import outcome, plan_told
+
+        for job in self._jobs:
+            # Read once: the job's thread goes on meanwhile.
+            status, plan_now = job.status, job.plan
+            if plan_now is not None and not self._quiet and self._first(job, "plan"):
+                click.echo(to_text(plan_told(plan_now)))
+            if status.ended and self._first(job, "end"):
+                if job.error is not None:
+                    lines = [f"{job.spec.node}: {status.value}", *(f"  {line}" for line in outcome(job))]
+                    click.echo("\n".join(lines).replace("%hwm_debug shows", "--debug shows"), err=True)
+                elif not self._quiet:
+                    click.echo(f"{status.value} · " + "\n".join(outcome(job)))
+
+    def _first(self, job: LoadJob, what: str) -> bool:
+        key = (job.spec.node, what)
+        new = key not in self._told
+        self._told.add(key)
+        return new
+
+    @contextmanager
+    def showing(self) -> Iterator[Callable[[], None]]:
+        """Give a function to call now and then: it tells what is new, and shows the progress."""
+        if self._quiet or not sys.stderr.isatty():
+            yield self.follow
+            return
+        from rich.console import Console
+
+        from hwm_magics.jobs.load_job import JobStatus
+        from hwm_magics.jobs.report import progress_line
+
+        with Console(stderr=True, markup=False, highlight=False).status("") as spinner:
+
+            def tell() -> None:
+                self.follow()
+                running = [progress_line(job) for job in self._jobs if job.status is JobStatus.RUNNING]
+                spinner.update("; ".join(running))
+
+            yield tell
+
+
+def _run_to_end(jobs: LoadJobs, log: _Log) -> None:
+    """Run the jobs in a thread, and turn signals into a cancel here.
+
+    An exception thrown into the thread that loads could hit it between the commit and its own
+    account of it; a flag can't.
+    """
+    asked: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        asked.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        jobs.start()
+        seen = 0
+        with log.showing() as tell:
+            while not jobs.join(POLL):
+                tell()
+                if len(asked) > seen:
+                    seen = len(asked)
+                    _stop(jobs, seen)
+        if len(asked) > seen:
+            jobs.cancel()
+        log.follow()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop(jobs: LoadJobs, times: int) -> None:
+    if times == 1:
+        jobs.cancel()
+        click.echo("stopping before the commit; once more to end at once", err=True)
+        return
+    click.echo("ended without waiting: the target is as it was, or whole with the load in it", err=True)
+    os._exit(INTERRUPTED)
+
+
+def main() -> None:
+    """The entry point."""
+    cli(prog_name="hwm")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Databases that are reached through SQLAlchemy: by URL, and MySQL, Oracle and DuckDB by their parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+from urllib.parse import quote, urlencode
+
+from hwm_magics.connections.base import DatabaseConnection
+from hwm_magics.connections.secrets import Secret
+
+__all__ = [
+    "DIALECTS",
+    "DuckDbConnection",
+    "MySqlConnection",
+    "OracleConnection",
+    "SqlConnection",
+    "build_url",
+]
+
+DIALECTS = {
+    "bigquery": "bigquery",
+    "clickhouse": "clickhouse",
+    "databricks": "databricks",
+    "db2": "",
+    "duckdb": "duckdb",
+    "mariadb": "mysql",
+    "mssql": "tsql",
+    "mysql": "mysql",
+    "oracle": "oracle",
+    "postgres": "postgres",
+    "postgresql": "postgres",
+    "redshift": "redshift",
+    "snowflake": "snowflake",
+    "sqlite": "sqlite",
+    "trino": "trino",
+}
+"""SQLAlchemy's names of dialects, and sqlglot's."""
+
+
+def build_url(
+    driver: str,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    username: str | None = None,
+    password: Secret | None = None,
+    database: str | None = None,
+    query: dict[str, str] | None = None,
+) -> Secret:
+    """A database URL with every part quoted as its reader unquotes it."""
+    user = ""
+    if username is not None:
+        user = quote(username, safe="")
+        if password is not None:
+            user += ":" + quote(password.reveal(), safe="")
+        user += "@"
+    place = host or ""
+    if ":" in place and not place.startswith("["):
+        place = f"[{place}]"
+    if port is not None:
+        place += f":{port}"
+    # SQLAlchemy takes the database's name as it stands; libpq unquotes it.
+    name = quote(database or "", safe="/") if driver == "postgresql" else database
+    tail = f"/{name}" if database is not None else ""
+    if query:
+        tail += "?" + urlencode(query, quote_via=quote)
+    return Secret.of_address(f"{driver}://{user}{place}{tail}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqlConnection(DatabaseConnection):
+    """Any database that SQLAlchemy has a dialect for.
+
+    Attributes:
+        url: The SQLAlchemy URL.
+        options: Arguments of ``create_engine``'s ``connect_args``.
+    """
+
+    type: ClassVar[str] = "sql"
+    url: Secret
+
+    @property
+    def dialect(self) -> str:
+        scheme = self.url.masked.partition("://")[0]
+        return DIALECTS.get(scheme.partition("+")[0].lower(), "")
+
+    def sqlalchemy_url(self) -> Secret:
+        """The URL for ``create_engine``."""
+        return self.url
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MySqlConnection(DatabaseConnection):
+    """MySQL or MariaDB.
+
+    Attributes:
+        driver: SQLAlchemy's name of the Python driver.
+        options: Parameters of the URL.
+    """
+
+    type: ClassVar[str] = "mysql"
+    host: str
+    database: str
+    port: int = 3306
+    username: str | None = None
+    password: Secret | None = None
+    driver: str = "pymysql"
+
+    @property
+    def dialect(self) -> str:
+        return "mysql"
+
+    def sqlalchemy_url(self) -> Secret:
+        """The URL for ``create_engine``."""
+        return build_url(
+            f"mysql+{self.driver}",
+            host=self.host,
+            port=self.port,
+            username=self.username,
+            password=self.password,
+            database=self.database,
+            query=self.revealed_options(),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OracleConnection(DatabaseConnection):
+    """Oracle.
+
+    Attributes:
+        service_name: The service; or
+        sid: the older name of an instance.
+        options: Parameters of the URL.
+    """
+
+    type: ClassVar[str] = "oracle"
+    host: str
+    service_name: str | None = None
+    sid: str | None = None
+    port: int = 1521
+    username: str | None = None
+    password: Secret | None = None
+
+    @property
+    def dialect(self) -> str:
+        return "oracle"
+
+    def sqlalchemy_url(self) -> Secret:
+        """The URL for ``create_engine``."""
+        query = self.revealed_options()
+        if self.service_name is not None:
+            query["service_name"] = self.service_name
+        return build_url(
+            "oracle+oracledb",
+            host=self.host,
+            port=self.port,
+            username=self.username,
+            password=self.password,
+            database=self.sid if self.sid is not None else "",
+            query=query,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuckDbConnection(DatabaseConnection):
+    """A DuckDB file.
+
+    Attributes:
+        database: The file's absolute path, or ``:memory:``.
+        options: DuckDB's settings.
+    """
+
+    type: ClassVar[str] = "duckdb"
+    database: str
+
+    @property
+    def dialect(self) -> str:
+        return "duckdb"
+
+    def sqlalchemy_url(self) -> Secret:
+        """The URL for ``create_engine``."""
+        return build_url("duckdb", database=self.database)

@@ -1,0 +1,367 @@
+"""What the target alone decides, before the source is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hwm_magics.core.model import (
+    Blocker,
+    CursorSpec,
+    Decision,
+    Existence,
+    LoadSpec,
+    TargetState,
+    Watermark,
+    WriteMode,
+)
+from hwm_magics.core.query import SourceQuery, Way
+from hwm_magics.core.window import Low, low_bound
+from hwm_magics.errors import CursorColumnError
+
+__all__ = ["Intent", "cursor_spec", "intend", "needs_target_maximum", "replaces_rows"]
+
+THREE_WAYS = (
+    "say what is new in one of three ways: read.incremental {column: …}; a query that compares with "
+    "(SELECT MAX(column) FROM {target}); or :watermark in the query. Or use mode: upsert with keys"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What the target alone decides, before the source is asked.
+
+    Attributes:
+        decision: The decision so far.
+        reason: Why.
+        first_run: Whether the first run's query is meant.
+        low: The low bound of what will be read.
+        before: The watermark before.
+        blocker: Set when BLOCKED.
+        warnings, notes: Sentences.
+    """
+
+    decision: Decision
+    reason: str
+    first_run: bool = False
+    low: Low | None = None
+    before: Watermark | None = None
+    blocker: Blocker | None = None
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def cursor_spec(spec: LoadSpec, query: SourceQuery) -> CursorSpec | None:
+    """The cursor's settings: those given, or the defaults for a cursor that the query names."""
+    if spec.read.cursor is not None:
+        return spec.read.cursor
+    if query.cursor is not None and query.way is Way.PARAMETERS:
+        return CursorSpec(query.cursor.column, query.cursor.fallback)
+    return None
+
+
+def needs_target_maximum(spec: LoadSpec, target: TargetState) -> bool:
+    """Whether MAX(cursor) over the target's rows matters to the plan.
+
+    It costs a read of the target's data, so it is asked for only where the log has no mark that
+    holds: never loaded by us, commit info expired, or others changed rows since.
+    """
+    if target.existence is not Existence.EXISTS or target.has_rows is False or spec.force_first_run:
+        return False
+    last = target.last_load
+    return last is None or last.watermark is None or _rows_changed(target)
+
+
+def replaces_rows(spec: LoadSpec) -> bool:
+    """Whether a load may replace rows of the target, so that it matters who else has written there."""
+    return spec.force_first_run or spec.backfill is not None or spec.write.mode is WriteMode.OVERWRITE
+
+
+def intend(spec: LoadSpec, query: SourceQuery, target: TargetState) -> Intent:
+    """What the target alone decides.
+
+    Args:
+        spec: What was asked for.
+        query: The source query, parsed.
+        target: What was observed of the target.
+
+    Returns:
+        The intent; its low bound and first-run flag say what to ask of the source.
+    """
+    return _blocked_target(spec, target) or _forced(spec, query, target) or _by_state(spec, query, target)
+
+
+def _block(message: str, hint: str, error: str = "BlockedError") -> Intent:
+    return Intent(Decision.BLOCKED, message, blocker=Blocker(message, hint, error))
+
+
+def _blocked_target(spec: LoadSpec, target: TargetState) -> Intent | None:
+    if target.existence is Existence.UNKNOWN:
+        return _block(
+            f"whether {spec.write.label} exists can't be told: {target.evidence}",
+            target.hint or "mend what the evidence names, then plan again",
+            "TargetUnknownError",
+        )
+    if target.unsupported:
+        return _block(
+            f"this engine can't write {spec.write.label}: {target.unsupported}",
+            "use engine: spark for this table",
+            "UnsupportedByEngineError",
+        )
+    name = spec.write.register_table
+    if name and target.registered_as not in (None, target.location):
+        return _block(
+            f"{name} is registered already, for {target.registered_as}, and not for {target.location}",
+            "choose another register_table, or write to the registered path",
+        )
+    return None
+
+
+def _forced(spec: LoadSpec, query: SourceQuery, target: TargetState) -> Intent | None:
+    write = spec.write
+    exists = target.existence is Existence.EXISTS
+    if spec.backfill is not None:
+        if not exists:
+            return _block(
+                f"a backfill replaces a window of rows, and {write.label} does not exist",
+                "run the load without --backfill: its first run reads everything",
+            )
+        if cursor_spec(spec, query) is None or query.way is not Way.WINDOW:
+            return _block(
+                "a backfill needs read.incremental: its window is a window of the cursor column",
+                "add read.incremental {column: …}",
+            )
+        if target.has_rows is False and (target.last_load is None or target.last_load.watermark is None):
+            return _block(
+                f"{write.label} holds no rows yet: after a backfill the next load would go on above its window, and "
+                "never read what lies below",
+                "run the load without --backfill: its first run reads everything",
+            )
+        return _backfill(spec, query, target)
+    if exists and spec.force_first_run:
+        blocker = _no_first_run(query)
+        return blocker or Intent(
+            Decision.FULL_RELOAD,
+            "--force-first-run was asked for: all rows are replaced in one commit "
+            f"(version {target.version} stays restorable)",
+            first_run=True,
+            before=_mark(query, target),
+            warnings=_others_lose(target),
+        )
+    return None
+
+
+def _backfill(spec: LoadSpec, query: SourceQuery, target: TargetState) -> Intent:
+    keyed = spec.write.mode in (WriteMode.UPSERT, WriteMode.APPEND_ONCE)
+    if target.other_nodes and not keyed:
+        return _block(
+            f"a backfill in mode {spec.write.mode} replaces all rows of its window, those of "
+            f"{', '.join(target.other_nodes)} too",
+            "use mode: upsert with keys",
+        )
+    return Intent(
+        Decision.BACKFILL,
+        f"--backfill {'..'.join(spec.backfill or ())} was asked for",
+        before=_mark(query, target),
+        notes=() if keyed else ("all rows of the target in the window are replaced, whoever wrote them",),
+    )
+
+
+def _others_lose(target: TargetState) -> tuple[str, ...]:
+    if not target.other_nodes:
+        return ()
+    return (f"the rows that {', '.join(target.other_nodes)} loaded are replaced too",)
+
+
+def _no_first_run(query: SourceQuery) -> Intent | None:
+    if not query.first_run_needs:
+        return None
+    return _block(
+        f"what a first run should read can't be told: {query.first_run_needs}",
+        "add write.first_run_query",
+    )
+
+
+def _by_state(spec: LoadSpec, query: SourceQuery, target: TargetState) -> Intent:
+    write = spec.write
+    if target.existence is Existence.ABSENT:
+        return _no_first_run(query) or Intent(
+            Decision.FIRST_RUN, f"{write.label} does not exist ({target.evidence})", first_run=True
+        )
+    if write.mode is WriteMode.OVERWRITE:
+        return _overwrite(spec, query, target)
+    last = target.last_load
+    if target.has_rows is False and (last is None or last.watermark is None or target.events):
+        how = "; ".join(event.text for event in target.events)
+        return _no_first_run(query) or Intent(
+            Decision.FIRST_RUN,
+            f"{write.label} exists and holds no rows" + ("" if how else ", and no watermark is recorded"),
+            first_run=True,
+            warnings=(f"the target was emptied by others: {how}",) if how else (),
+        )
+    if query.way is Way.TARGET:
+        return Intent(
+            Decision.INCREMENTAL,
+            "the query compares with the target, and that part was evaluated there",
+            before=_mark(query, target),
+            notes=("ties at the boundary and late rows follow the query as written",),
+        )
+    cursor = cursor_spec(spec, query)
+    if cursor is None or query.cursor is None:
+        if write.mode is WriteMode.APPEND:
+            return _block(
+                f"{write.label} exists, and nothing says which rows of {spec.read.label} are new", THREE_WAYS
+            )
+        return Intent(
+            Decision.INCREMENTAL,
+            f"{write.label} exists; all rows of {spec.read.label} are compared by their keys",
+            notes=("the query has no watermark: what it reads is its own affair",),
+        )
+    return _from_mark(spec, query, cursor, target)
+
+
+def _overwrite(spec: LoadSpec, query: SourceQuery, target: TargetState) -> Intent:
+    if query.way in (Way.TARGET, Way.PARAMETERS):
+        return _block(
+            "mode: overwrite with a query that reads only what is new would keep only the new rows",
+            "use mode: append or upsert, or a query that reads everything",
+        )
+    if target.has_rows is False and target.last_load is None:
+        return Intent(Decision.FIRST_RUN, f"{spec.write.label} exists and holds no rows", first_run=True)
+    return Intent(
+        Decision.FULL_RELOAD,
+        f"mode: overwrite replaces all rows in one commit (version {target.version} stays restorable)",
+        first_run=False,
+        warnings=_others_lose(target),
+    )
+
+
+def _from_mark(spec: LoadSpec, query: SourceQuery, cursor: CursorSpec, target: TargetState) -> Intent:
+    write = spec.write
+    warnings: list[str] = []
+    notes: list[str] = []
+    recognisable = spec.transform is None or bool(write.keys)
+    if not recognisable and cursor.lag:
+        return _block(
+            f"read.incremental.lag looks again at rows that are loaded already, and after the transform "
+            f"{spec.transform!r} they can't be recognised",
+            "declare write.keys, or set lag: 0",
+        )
+    mark = _mark(query, target)
+    if mark is None and target.other_nodes and target.last_load is None:
+        if target.seq:
+            return _block(
+                f"{spec.node} has loaded into {write.label}, the log no longer tells how far, and the highest value "
+                f"there may be of {', '.join(target.other_nodes)}",
+                "set the watermark with %hwm_watermark --set VALUE",
+            )
+        if cursor.initial_value is None:
+            others = ", ".join(target.other_nodes)
+            return _block(
+                f"{write.label} was loaded by {others}, and never by {spec.node}: whether {spec.node} continues "
+                "that load or adds another source can't be told",
+                "to continue, give the load its old name, or run %hwm_watermark --adopt; for another source, set "
+                "read.incremental.initial_value",
+            )
+        return Intent(
+            Decision.INCREMENTAL,
+            f"{spec.node} loads into {write.label} for the first time, from its initial_value",
+            notes=(f"rows of {', '.join(target.other_nodes)} stay as they are",),
+        )
+    if mark is None:
+        known = target.last_load or target.replaced
+        why = f"no load of {spec.node} is recorded in its log" if known is None else _why_data(target)
+        return _block(
+            f"{write.label} holds rows, {why}, and it has no value in "
+            f"{query.cursor.label if query.cursor else cursor.column} to continue from",
+            "set the watermark with %hwm_watermark --set VALUE, or reload with --force-first-run",
+        )
+    last = target.last_load or target.replaced
+    if last is not None and last.watermark is not None and query.cursor is not None:
+        recorded = last.watermark.column
+        if recorded != query.cursor.label:
+            return _block(
+                f"the recorded watermark is of {recorded}, and the load now uses {query.cursor.label}",
+                "run %hwm_watermark --adopt to continue from the target's highest value, or --set VALUE",
+            )
+    if mark.origin == "data":
+        why = _why_data(target)
+        notes.append(f"the watermark is adopted: MAX({mark.column}) of the target's data, because {why}")
+    blocked = _events(spec, target, warnings, recognisable=recognisable)
+    if blocked is not None:
+        return blocked
+    if target.other_nodes and recognisable:
+        notes.append(f"rows that equal one of {', '.join(target.other_nodes)} count as loaded")
+    try:
+        low = low_bound(mark, cursor, target.loads, recognisable=recognisable)
+    except CursorColumnError as error:
+        return _block(error.message, error.hint or "", "CursorColumnError")
+    if write.mode is not WriteMode.APPEND or low.lag or low.inclusive or mark.origin == "set":
+        notes.append(low.promise)
+    else:
+        warnings.append(low.promise)
+    return Intent(
+        Decision.INCREMENTAL,
+        f"{write.label} is at version {target.version}, with its watermark at {mark}",
+        low=low,
+        before=mark,
+        warnings=tuple(warnings),
+        notes=tuple(notes),
+    )
+
+
+def _why_data(target: TargetState) -> str:
+    if target.last_load is not None and target.last_load.watermark is None:
+        return "the loads so far were made by a query that reads the target"
+    if target.last_load is not None:
+        return "others changed its rows since the last load"
+    if target.replaced is not None:
+        return "others replaced its rows since the last load"
+    if target.restores:
+        return "the table was restored to a version before its first load"
+    if target.seq:
+        return "the log that recorded its loads has expired"
+    return "no load is recorded"
+
+
+def _events(spec: LoadSpec, target: TargetState, warnings: list[str], *, recognisable: bool) -> Intent | None:
+    """Others changed rows: go on where rows read again are recognised whatever happened to them."""
+    adopted = target.last_load is None and target.replaced is None and not target.seq
+    if adopted or not target.events:
+        return None
+    told = "; ".join(event.text for event in target.events[:3])
+    altered = any(
+        event.effect != "adds" and event.operation not in _ONLY_REMOVE for event in target.events
+    )
+    append = spec.write.mode is WriteMode.APPEND
+    if append and not spec.write.keys and (altered or (not recognisable and _rows_changed(target))):
+        return _block(
+            f"others changed the target since the last load ({told}), and without write.keys rows read again "
+            "might not be recognised and would double",
+            "declare write.keys; or settle the watermark with %hwm_watermark --set VALUE or --adopt",
+        )
+    warnings.append(f"others changed the target since the last load: {told}")
+    return None
+
+
+_ONLY_REMOVE = frozenset({"DELETE", "TRUNCATE", "RESTORE", "FSCK", "REPLACE TABLE", "CREATE OR REPLACE TABLE"})
+"""What others may do to rows and leave those that stay as they were: these are recognised still."""
+
+
+def _rows_changed(target: TargetState) -> bool:
+    return any(event.effect != "adds" for event in target.events)
+
+
+def _mark(query: SourceQuery, target: TargetState) -> Watermark | None:
+    """The lower of the recorded mark and, where that was needed, the data's maximum."""
+    label = query.cursor.label if query.cursor else ""
+    last = target.last_load or target.replaced
+    recorded = last.watermark if last else None
+    found = Watermark(label, target.max_cursor, "data") if target.max_cursor is not None else None
+    if recorded is None:
+        return None if target.other_nodes and last is None else found
+    if found is None and target.has_rows and _rows_changed(target):
+        # None of the rows that the mark stood for is left.
+        return None
+    if found is None or not found.value.comparable(recorded.value):
+        return recorded
+    return recorded if recorded.value <= found.value else found

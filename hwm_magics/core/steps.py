@@ -1,0 +1,299 @@
+"""The steps of a plan: one list that explaining prints and executing walks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from hwm_magics.core.model import (
+    AppendRows,
+    ApplyTransform,
+    Blocker,
+    CheckSchema,
+    Column,
+    Commit,
+    CreateTable,
+    Decision,
+    Deduplicate,
+    Existence,
+    LoadPlan,
+    LoadSpec,
+    MergeRows,
+    NullPolicy,
+    OptimizeTable,
+    Param,
+    ReadRows,
+    RecogniseRows,
+    RegisterTable,
+    ReplaceTable,
+    ReplaceWindow,
+    SchemaChange,
+    SourceState,
+    Statement,
+    Step,
+    TargetState,
+    Window,
+    WriteMode,
+)
+from hwm_magics.core.query import SourceQuery, Way
+from hwm_magics.core.schema import clashes, compare
+
+__all__ = ["Abilities", "Blocked", "Planned", "plan_steps"]
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What the engine can't do, as far as the plan needs to know.
+
+    Attributes:
+        engine: Its name.
+        liquid_clustering: Whether ``cluster_by`` makes a clustered table.
+        cluster_fallback: What it does for ``cluster_by`` instead, in words.
+    """
+
+    engine: str = "pandas"
+    liquid_clustering: bool = False
+    cluster_fallback: str = "the files are z-ordered after each load that writes"
+
+
+class Blocked(Exception):  # noqa: N818 - it carries a blocker out of the planning functions, and no further
+    """Planning came to a blocker."""
+
+    def __init__(self, message: str, hint: str, error: str = "BlockedError") -> None:
+        super().__init__(message)
+        self.blocker = Blocker(message, hint, error)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A decision with its window, on its way to becoming steps.
+
+    Attributes:
+        spec, query, target, source: What it rests on.
+        plan: The decision, its window and its marks.
+        values: What the query's subqueries over the target came to.
+        abilities: What the engine can do.
+    """
+
+    spec: LoadSpec
+    query: SourceQuery
+    target: TargetState
+    source: SourceState
+    plan: LoadPlan
+    values: tuple[Param, ...]
+    abilities: Abilities
+
+
+def plan_steps(planned: Planned) -> LoadPlan:
+    """Complete a decided plan with its statements and steps.
+
+    Args:
+        planned: The decision.
+
+    Returns:
+        The plan with steps.
+
+    Raises:
+        Blocked: The columns don't fit, or the engine can't do what is asked.
+    """
+    spec, plan, source, target = planned.spec, planned.plan, planned.source, planned.target
+    _check_columns(planned)
+    first_run = _reads_first_run(plan)
+    statement = _rows(planned, first_run=first_run, window=plan.window)
+    notes = [*plan.notes, *_cluster_notes(planned)]
+    warnings = list(plan.warnings)
+    change = SchemaChange()
+    exists = target.existence is Existence.EXISTS
+    if spec.transform is None and exists and plan.decision is not Decision.FULL_RELOAD:
+        change = compare(source.columns, target.columns, spec.write.schema)
+    elif spec.transform is None and exists:
+        change = _reload_change(planned)
+    if change.conflicts:
+        raise Blocked(
+            f"the columns don't fit the target: {'; '.join(change.conflicts)}",
+            "cast or rename the columns in the query, or reload into a new target",
+            "SchemaMismatchError",
+        )
+    if change.missing:
+        names = ", ".join(column.name for column in change.missing)
+        warnings.append(f"the source no longer has {names}: NULL is written there")
+    if change.added:
+        names = ", ".join(f"{column.name} ({column.type})" for column in change.added)
+        notes.append(f"new columns are added to the target: {names}")
+    return replace(
+        plan,
+        steps=tuple(_steps(planned, statement, change)),
+        warnings=tuple(warnings),
+        notes=tuple(notes),
+        first_run_statement=statement if first_run else _other(planned, first_run=True),
+        incremental_statement=_other(planned, first_run=False) if first_run else statement,
+    )
+
+
+def _reads_first_run(plan: LoadPlan) -> bool:
+    return plan.decision is Decision.FIRST_RUN or (
+        plan.decision is Decision.FULL_RELOAD and plan.spec.write.mode is not WriteMode.OVERWRITE
+    )
+
+
+def _rows(planned: Planned, *, first_run: bool, window: Window | None) -> Statement:
+    query, spec = planned.query, planned.spec
+    cursor = spec.read.cursor
+    everything = first_run or planned.plan.decision is Decision.FULL_RELOAD
+    nulls = everything or (cursor is not None and cursor.nulls is NullPolicy.READ)
+    projection = planned.source.later_projection if not first_run else planned.source.projection
+    return query.rows(
+        first_run=first_run,
+        window=window,
+        nulls=nulls,
+        values=planned.values or query.first_run_values,
+        projection=projection or planned.source.projection,
+    )
+
+
+def _other(planned: Planned, *, first_run: bool) -> Statement | None:
+    """The reading that was not chosen, for people: with the bounds that it would have."""
+    plan, query = planned.plan, planned.query
+    if first_run and query.first_run_needs:
+        return None
+    high = plan.after.value if plan.after else None
+    window = Window(None, high) if first_run else Window(high, None, low_inclusive=False)
+    if query.way is Way.TARGET and not first_run and not planned.values:
+        values = tuple(Param(f"target_{n + 1}", None) for n in range(len(query.target_queries)))
+        return query.rows(first_run=False, values=values)
+    if not first_run and query.way is Way.WINDOW and high is None:
+        return None
+    return query.rows(first_run=first_run, window=window, nulls=first_run, values=planned.values)
+
+
+def _check_columns(planned: Planned) -> None:
+    spec, source, plan = planned.spec, planned.source, planned.plan
+    if spec.transform is not None:
+        return
+    if told := clashes(source.columns):
+        raise Blocked(
+            f"the columns of the rows clash: {'; '.join(told)}",
+            "give each column a name of its own in the query",
+            "SchemaMismatchError",
+        )
+    names = {column.name for column in source.columns}
+    wanted = [("write.keys", name) for name in spec.write.keys]
+    if planned.target.existence is Existence.ABSENT:
+        wanted += [("write.options.partition_by", name) for name in spec.write.partition_by]
+        wanted += [("write.options.cluster_by", name) for name in spec.write.cluster_by]
+    cursor = planned.query.cursor
+    if cursor is not None and planned.query.way is Way.WINDOW:
+        wanted += [("read.incremental.column", cursor.column)]
+        wanted += [("read.incremental.fallback_column", cursor.fallback)] if cursor.fallback else []
+    lacking = [f"{where}: {name!r}" for where, name in wanted if name not in names]
+    if lacking:
+        raise Blocked(
+            f"the rows to be read have no column for {', '.join(lacking)}",
+            f"their columns are: {', '.join(column.name for column in source.columns)}",
+            "SchemaMismatchError",
+        )
+    if plan.decision is Decision.FIRST_RUN and source.later_columns is not None:
+        _check_later(source.columns, source.later_columns)
+
+
+def _check_later(first: tuple[Column, ...], later: tuple[Column, ...]) -> None:
+    types = {column.name: column.type for column in first}
+    others = {column.name: column.type for column in later}
+    told = [f"{name} is only in first_run_query" for name in types if name not in others]
+    told += [f"{name} is not in first_run_query" for name in others if name not in types]
+    told += [
+        f"{name} is {types[name]} in first_run_query and {others[name]} later"
+        for name in types
+        if name in others and types[name] != others[name]
+    ]
+    if told:
+        raise Blocked(
+            f"the first run's query and the later runs' give different columns: {'; '.join(told)}",
+            "make both give the same columns",
+            "SchemaMismatchError",
+        )
+
+
+def _reload_change(planned: Planned) -> SchemaChange:
+    """A reload replaces all rows, yet the table keeps its schema: readers rely on it."""
+    return compare(planned.source.columns, planned.target.columns, planned.spec.write.schema)
+
+
+def _cluster_notes(planned: Planned) -> list[str]:
+    spec, abilities = planned.spec, planned.abilities
+    if not spec.write.cluster_by or abilities.liquid_clustering:
+        return []
+    columns = ", ".join(spec.write.cluster_by)
+    return [
+        f"cluster_by {columns}: the {abilities.engine} engine can't cluster a table; {abilities.cluster_fallback}"
+    ]
+
+
+def _steps(planned: Planned, statement: Statement, change: SchemaChange) -> list[Step]:
+    spec, plan, source, target, query = (
+        planned.spec, planned.plan, planned.source, planned.target, planned.query,
+    )  # fmt: skip
+    write = spec.write
+    steps: list[Step] = []
+    if target.existence is Existence.ABSENT:
+        columns = () if spec.transform else source.columns
+        steps.append(CreateTable(columns, write.partition_by, write.properties))
+    steps.append(ReadRows(statement))
+    if spec.transform:
+        steps.append(ApplyTransform(spec.transform))
+    steps.append(CheckSchema(change))
+    keyed = write.mode in (WriteMode.UPSERT, WriteMode.APPEND_ONCE)
+    if keyed and not (source.unique_keys and spec.transform is None):
+        steps.append(Deduplicate(write.keys, query.cursor.column if query.cursor else None))
+    if plan.decision in (Decision.FIRST_RUN, Decision.FULL_RELOAD):
+        steps.append(AppendRows() if plan.decision is Decision.FIRST_RUN else ReplaceTable())
+    elif plan.decision is Decision.BACKFILL and not keyed:
+        steps.append(_replace_window(planned))
+    else:
+        recognise = _recognise(planned)
+        if recognise is not None:
+            steps.append(recognise)
+        steps.append(MergeRows(write.keys, write.mode is WriteMode.APPEND_ONCE) if keyed else AppendRows())
+    steps.append(Commit(target.seq + 1, plan.after))
+    if write.register_table or (write.table and target.existence is Existence.ABSENT):
+        steps.append(RegisterTable(write.register_table or write.table or ""))
+    if write.optimize_write or write.cluster_by:
+        steps.append(OptimizeTable(write.cluster_by))
+    return steps
+
+
+def _replace_window(planned: Planned) -> ReplaceWindow:
+    cursor, window = planned.query.cursor, planned.plan.window
+    if cursor is None or window is None:
+        msg = "a backfill without a window was planned"
+        raise AssertionError(msg)
+    if cursor.date_format:
+        raise Blocked(
+            "a backfill of a target whose cursor is text in a date_format can't name the rows to replace",
+            "use mode: upsert with keys",
+        )
+    return ReplaceWindow(window, cursor.column, cursor.fallback)
+
+
+def _recognise(planned: Planned) -> RecogniseRows | None:
+    """How rows that are there already are told; None where nothing is read twice, or MERGE tells."""
+    spec, plan, query = planned.spec, planned.plan, planned.query
+    cursor, window = query.cursor, plan.window
+    if spec.write.mode is WriteMode.APPEND_ONCE or plan.decision is Decision.BACKFILL:
+        return None
+    if cursor is None or window is None or query.way is Way.TARGET:
+        return None
+    settings = spec.read.cursor
+    nulls = settings is not None and settings.nulls is NullPolicy.READ
+    only_new = (
+        not window.low_inclusive and not nulls and plan.before is not None and window.low == plan.before.value
+    )
+    if only_new and not planned.target.events:
+        return None
+    if spec.transform is not None and not spec.write.keys:
+        return None
+    columns: tuple[str, ...] = ()
+    if spec.write.mode is WriteMode.APPEND and spec.write.keys:
+        columns = tuple(
+            dict.fromkeys((*spec.write.keys, cursor.column, *([cursor.fallback] if cursor.fallback else [])))
+        )
+    return RecogniseRows(window.low, columns, cursor.column, cursor.fallback, nulls, cursor.date_format)

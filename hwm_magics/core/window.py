@@ -1,0 +1,117 @@
+"""Where a load's window begins: the watermark, the lag below it, and what is compared there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from hwm_magics.core.commit_info import settled
+from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue
+from hwm_magics.core.model import Boundary, CommitRecord, CursorSpec, Watermark
+
+__all__ = ["DEFAULT_LAG", "TAIL", "Low", "low_bound"]
+
+DEFAULT_LAG = timedelta(minutes=10)
+TAIL = 100_000
+"""How many ids below the mark are looked at again when no load is old enough to bound them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Low:
+    """The low bound of a window.
+
+    Attributes:
+        value: The bound.
+        inclusive: Whether it is read itself.
+        lag: What lies between it and the watermark, in words; "" for nothing.
+        promise: The limit of the promise that no row is lost, in words.
+    """
+
+    value: CursorValue
+    inclusive: bool
+    lag: str
+    promise: str
+
+
+def low_bound(
+    mark: Watermark, cursor: CursorSpec, loads: tuple[CommitRecord, ...], *, recognisable: bool
+) -> Low:
+    """Where the next window begins.
+
+    Args:
+        mark: The watermark.
+        cursor: The cursor's settings.
+        loads: The node's loads that hold, newest first.
+        recognisable: Whether rows read again can be told from new ones.
+
+    Returns:
+        The bound: the watermark less the lag, rounded down.
+
+    Raises:
+        CursorColumnError: The lag doesn't fit the cursor's type.
+    """
+    value = mark.value
+    if mark.origin == "set":
+        return Low(
+            value,
+            inclusive=False,
+            lag="",
+            promise="everything up to the watermark that was set counts as loaded",
+        )
+    inclusive = cursor.boundary is not Boundary.EXCLUSIVE
+    if not recognisable:
+        return Low(
+            value,
+            inclusive=False,
+            lag="",
+            promise="rows that commit late, or tie with the watermark, are lost: "
+            "a transform without write.keys leaves no way to recognise rows read again",
+        )
+    if cursor.lag is not None:
+        lowered = value.minus(cursor.lag)
+        words = _words(cursor.lag)
+        return Low(lowered, inclusive, words, _promise(value.type, cursor, words, inclusive=inclusive))
+    lowered, words = _default(value, loads)
+    return Low(lowered, inclusive, words, _promise(value.type, cursor, words, inclusive=inclusive))
+
+
+def _default(value: CursorValue, loads: tuple[CommitRecord, ...]) -> tuple[CursorValue, str]:
+    kind = value.type
+    if kind.is_time:
+        if kind.kind is CursorKind.TEXT and kind.form is None:
+            return value, ""
+        return value.minus(DEFAULT_LAG), _words(DEFAULT_LAG)
+    if not _counts(kind):
+        return value, ""
+    old = settled(loads)
+    if old is not None and old.watermark is not None and old.watermark.value.comparable(value):
+        return min(old.watermark.value, value), f"down to the mark of version {old.version}"
+    return value.minus(TAIL), f"{TAIL:,} below the watermark"
+
+
+def _counts(kind: CursorType) -> bool:
+    return kind.kind is CursorKind.INTEGER or (kind.kind is CursorKind.DECIMAL and kind.digits == 0)
+
+
+def _words(lag: timedelta | int) -> str:
+    if isinstance(lag, int):
+        return f"{lag:,}" if lag else ""
+    if not lag:
+        return ""
+    seconds = lag.total_seconds()
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds:g} s"
+
+
+def _promise(kind: CursorType, cursor: CursorSpec, lag: str, *, inclusive: bool) -> str:
+    label = f"its {cursor.column}"
+    if not lag:
+        tie = "" if inclusive else ", and rows that tie with the watermark"
+        return f"no lag: rows that commit after a load has passed {label}{tie} are lost"
+    if kind.is_time:
+        return f"no row is lost that commits within {lag} of {label}"
+    if _counts(kind) and cursor.lag is None:
+        return f"no row is lost that commits within 10 min of taking {label} (looking again {lag})"
+    return f"no row is lost whose {cursor.column} lies at most {lag} below the watermark when it commits"

@@ -1,0 +1,376 @@
+"""Walks the steps of a plan on one handle of a Delta table: one read, one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from hwm_magics.core.commit_info import LogEntry
+from hwm_magics.core.model import (
+    AppendRows,
+    ApplyTransform,
+    CheckSchema,
+    Column,
+    Commit,
+    CommitRecord,
+    CreateTable,
+    Decision,
+    Deduplicate,
+    LoadPlan,
+    MergeRows,
+    OptimizeTable,
+    RecogniseRows,
+    RegisterTable,
+    ReplaceTable,
+    ReplaceWindow,
+    SourceIdentity,
+)
+from hwm_magics.core.query import CursorExpression
+from hwm_magics.engines.base import Progress, RunContext
+from hwm_magics.engines.delta_log import LogReader
+from hwm_magics.engines.delta_open import Address
+from hwm_magics.engines.delta_read import arrow_schema_of, select
+from hwm_magics.engines.delta_sql import bounded, condition
+from hwm_magics.engines.delta_write import Feed, commit, commit_properties, translated, writer_properties
+from hwm_magics.errors import CommitConflictError, CommitError, ConfigError, clean_message
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from deltalake import DeltaTable
+
+    from hwm_magics.engines.rows import RowCounts
+    from hwm_magics.stream import BatchStream
+
+__all__ = ["Execution", "Outcome", "commit_mark"]
+
+SMALL_FILE = 16 * 1024 * 1024
+MANY_SMALL_FILES = 20
+
+
+@dataclass(slots=True)
+class Outcome:
+    status: Literal["loaded", "nothing_new", "already_loaded", "dry_run"] = "nothing_new"
+    version: int | None = None
+    written: int | None = None
+    updated: int = 0
+    files: int | None = None
+    bytes: int | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class Execution:
+    """Walks the steps of one plan."""
+
+    def __init__(
+        self,
+        address: Address,
+        table: DeltaTable | None,
+        plan: LoadPlan,
+        stream: BatchStream,
+        run: RunContext,
+        counts: RowCounts,
+    ) -> None:
+        self._address = address
+        self._table = table
+        self._plan = plan
+        self._run = run
+        self._counts = counts
+        self._schema = stream.schema
+        self._batches = self._counted(stream)
+        self._create: CreateTable | None = None
+        self._added: tuple[Column, ...] = ()
+        self._overlap = False
+        self._write: AppendRows | MergeRows | ReplaceTable | ReplaceWindow = AppendRows()
+        self._outcome = Outcome()
+
+    def walk(self) -> Outcome:
+        """Do each step in its order."""
+        for step in self._plan.steps:
+            match step:
+                case CreateTable():
+                    self._create = step
+                case ApplyTransform(name):
+                    self._transform(name)
+                case CheckSchema():
+                    self._fit()
+                case Deduplicate():
+                    self._deduplicate(step)
+                case RecogniseRows():
+                    self._recognise(step)
+                case AppendRows() | MergeRows() | ReplaceTable() | ReplaceWindow():
+                    self._write = step
+                case Commit():
+                    if self._run.dry_run:
+                        return self._dry_run()
+                    self._commit(step)
+                case RegisterTable(name):
+                    if self._address.catalog is not None and self._address.folder is not None and self._table:
+                        self._address.catalog.register(name, self._address.folder)
+                case OptimizeTable():
+                    self._optimize(step)
+                case _:
+                    pass
+        return self._outcome
+
+    def _counted(self, stream: BatchStream) -> Iterator[pa.RecordBatch]:
+        counts, run = self._counts, self._run
+        total = self._plan.source.count if self._plan.source else None
+        for batch in stream.batches:
+            run.check()
+            counts.read += batch.num_rows
+            counts.bytes += batch.nbytes
+            run.on_progress(Progress("reading", counts.read, counts.bytes, total))
+            if batch.num_rows:
+                yield batch
+        run.on_progress(Progress("committing", counts.read, counts.bytes, total))
+
+    def _transform(self, name: str) -> None:
+        from hwm_magics.engines.rows import transformed
+
+        if self._run.transform is None:
+            raise ConfigError(
+                f"the transform {name!r} is not there", hint="define the function in the notebook"
+            )
+        self._schema, self._batches = transformed(self._batches, self._schema, self._run.transform, name)
+
+    def _fit(self) -> None:
+        from hwm_magics.engines.rows import fit
+
+        target = self._plan.target.columns if self._table is not None else None
+        there = arrow_schema_of(self._table) if self._table is not None else None
+        fitted = fit(self._batches, self._schema, target, there, self._plan.spec.write.schema)
+        self._schema, self._batches, self._added = fitted.schema, fitted.batches, fitted.change.added
+
+    def _deduplicate(self, step: Deduplicate) -> None:
+        from hwm_magics.engines.rows import deduplicated
+
+        cursor = self._cursor() if step.cursor else None
+        self._batches = deduplicated(self._batches, self._schema, step.keys, cursor, self._counts)
+
+    def _cursor(self) -> CursorExpression | None:
+        settings = self._plan.spec.read.cursor
+        recognise = self._plan.step(RecogniseRows)
+        if recognise is not None:
+            return CursorExpression(recognise.cursor, recognise.fallback, recognise.date_format)
+        if settings is not None:
+            return CursorExpression(settings.column, settings.fallback, settings.date_format)
+        step = self._plan.step(Deduplicate)
+        return CursorExpression(step.cursor) if step is not None and step.cursor else None
+
+    def _recognise(self, step: RecogniseRows) -> None:
+        from hwm_magics.engines.rows import Overlap, recognised
+
+        if self._table is None:
+            return
+        there = [column.name for column in self._plan.target.columns]
+        columns = [*(step.columns or [name for name in self._schema.names if name in there])]
+        columns += [name for name in (step.cursor, step.fallback) if name and name not in columns]
+        cursor = CursorExpression(step.cursor, step.fallback, step.date_format)
+        where = condition(cursor, step.low, nulls=step.nulls)
+        rows = select(self._table, columns, where)
+        overlap = Overlap.of(rows, step, self._schema)
+        mark = self._plan.before.value if self._plan.before else None
+        self._batches = recognised(self._batches, overlap, self._counts, cursor, mark)
+        self._overlap = True
+
+    def _dry_run(self) -> Outcome:
+        self._settle()
+        next(self._batches, None)
+        return Outcome("dry_run")
+
+    def _settle(self) -> None:
+        from hwm_magics.engines.rows import recognised
+
+        if not self._overlap:
+            self._batches = recognised(self._batches, None, self._counts, None, None)
+
+    def _record(self, step: Commit, kind: str) -> CommitRecord:
+        plan = self._plan
+        window = plan.window
+        return CommitRecord(
+            version=-1,
+            committed_at=None,
+            node=plan.spec.node,
+            run_id=self._run.run_id,
+            kind=kind,
+            seq=step.seq,
+            low=window.low if window else None,
+            high=window.high if window else None,
+            watermark=step.watermark,
+            source=plan.source.identity if plan.source else SourceIdentity(),
+            plan_hash=plan.hash,
+            asked_at=plan.source.asked_at if plan.source else None,
+        )
+
+    def _commit(self, step: Commit) -> None:
+        run, plan = self._run, self._plan
+        self._settle()
+        feed = Feed(self._batches, run)
+        has_rows = feed.has_rows()
+        if self._create is not None:
+            self._table = _create(self._address, self._create, self._schema, self._record(step, "create"))
+        table = self._table
+        if table is None:
+            raise CommitError(
+                "the target is not there any more; nothing was written", hint="run the load again"
+            )
+        replaces = isinstance(self._write, ReplaceTable | ReplaceWindow)
+        if not has_rows and not replaces:
+            self._mark_only(table, step)
+            return
+        record = self._record(step, plan.decision.value.lower().replace(" ", "_"))
+        before = table.version()
+        write = self._writer(table, record, feed)
+        version = commit(table, record, feed, run, write)
+        entry = LogReader(table).entry(version)
+        self._outcome = _described(entry, version)
+        if isinstance(self._write, MergeRows) and self._outcome.written == 0 and version == before:
+            self._outcome.status = "nothing_new"
+
+    def _mark_only(self, table: DeltaTable, step: Commit) -> None:
+        """Nothing to write: commit nothing, or the mark alone where it moved."""
+        before = self._plan.before
+        moved = step.watermark is not None and before is not None and step.watermark.value > before.value
+        if moved and self._counts.read:
+            record = self._record(step, "incremental")
+            version = commit_mark(table, record, self._run)
+            self._outcome = Outcome("loaded", version=version, written=0)
+
+    def _writer(self, table: DeltaTable, record: CommitRecord, feed: Feed) -> Callable[[], object]:
+        import pyarrow as pa
+        from deltalake import write_deltalake
+
+        reader = pa.RecordBatchReader.from_batches(self._schema, iter(feed))
+        properties = commit_properties(record)
+        partitioned = bool(self._plan.target.partition_by or (self._create and self._create.partition_by))
+        parquet = writer_properties(partitioned=partitioned)
+        merge_schema = bool(self._added)
+        step = self._write
+        if isinstance(step, MergeRows):
+            return self._merger(table, reader, step, record)
+        predicate = (
+            bounded(step.window, step.cursor, step.fallback) if isinstance(step, ReplaceWindow) else None
+        )
+        replace_rows = isinstance(step, ReplaceTable | ReplaceWindow)
+
+        def write() -> None:
+            schema_mode: Literal["merge"] | None = "merge" if merge_schema else None
+            if replace_rows:
+                write_deltalake(
+                    table,
+                    reader,
+                    mode="overwrite",
+                    predicate=predicate,
+                    schema_mode=schema_mode,
+                    commit_properties=properties,
+                    writer_properties=parquet,
+                )
+            else:
+                write_deltalake(
+                    table,
+                    reader,
+                    mode="append",
+                    schema_mode=schema_mode,
+                    commit_properties=properties,
+                    writer_properties=parquet,
+                )
+
+        return write
+
+    def _merger(
+        self, table: DeltaTable, reader: pa.RecordBatchReader, step: MergeRows, record: CommitRecord
+    ) -> Callable[[], object]:
+        on = " AND ".join(f'target."{key}" = source."{key}"' for key in step.keys)
+
+        def write() -> None:
+            merger = table.merge(
+                source=reader,
+                predicate=on,
+                source_alias="source",
+                target_alias="target",
+                merge_schema=bool(self._added),
+                commit_properties=commit_properties(record),
+                writer_properties=writer_properties(partitioned=bool(self._plan.target.partition_by)),
+            )
+            if not step.insert_only:
+                merger = merger.when_matched_update_all()
+            merger.when_not_matched_insert_all().execute()
+
+        return write
+
+    def _optimize(self, step: OptimizeTable) -> None:
+        """After the commit: the rows are safe, so a failure here is a warning."""
+        table = self._table
+        if table is None or self._outcome.status != "loaded":
+            return
+        try:
+            if step.z_order and self._plan.decision in (Decision.FIRST_RUN, Decision.FULL_RELOAD):
+                table.optimize.z_order(list(step.z_order))
+            elif self._plan.spec.write.optimize_write and _small_files(table) >= MANY_SMALL_FILES:
+                table.optimize.compact()
+        except Exception as error:  # noqa: BLE001 - delta-rs raises several classes, and the load has succeeded
+            self._outcome.warnings += (
+                f"the load is committed, and optimizing failed: {clean_message(error)}",
+            )
+
+
+def _described(entry: LogEntry | None, version: int) -> Outcome:
+    metrics = entry.metrics if entry is not None else {}
+
+    def number(*names: str) -> int | None:
+        for name in names:
+            value = metrics.get(name)
+            if value is not None:
+                return int(str(value))
+        return None
+
+    inserted, updated = number("num_target_rows_inserted"), number("num_target_rows_updated") or 0
+    written = inserted + updated if inserted is not None else number("num_added_rows")
+    files = number("num_added_files", "num_target_files_added")
+    return Outcome("loaded", version, written, updated, files, None)
+
+
+def commit_mark(table: DeltaTable, record: CommitRecord, run: RunContext) -> int:
+    """A commit without rows: an empty append, which carries its properties all the same."""
+    import pyarrow as pa
+    from deltalake import write_deltalake
+
+    reader = pa.RecordBatchReader.from_batches(arrow_schema_of(table), iter(()))
+    properties = commit_properties(record)
+
+    def write() -> None:
+        write_deltalake(table, reader, mode="append", commit_properties=properties)
+
+    return commit(table, record, None, run, write)
+
+
+def _small_files(table: DeltaTable) -> int:
+    import pyarrow as pa
+
+    sizes = pa.record_batch(table.get_add_actions()).column("size_bytes").to_pylist()
+    return sum(1 for size in sizes if size < SMALL_FILE)
+
+
+def _create(address: Address, step: CreateTable, schema: pa.Schema, record: CommitRecord) -> DeltaTable:
+    """Create the empty table; exactly one of several racing loads does."""
+    import pyarrow as pa
+    from deltalake import DeltaTable
+
+    loose = pa.schema([field.with_nullable(True) for field in schema])
+    try:
+        return DeltaTable.create(
+            address.uri,
+            schema=loose,
+            mode="error",
+            partition_by=list(step.partition_by) or None,
+            configuration=dict(step.properties) or None,
+            storage_options=address.options or None,
+            commit_properties=commit_properties(record, retries=0),
+        )
+    except Exception as error:
+        text = clean_message(error)
+        lower = text.lower()
+        if "already exists" in lower or "transaction: 0" in lower or "version 0" in lower:
+            raise CommitConflictError("another load created the table first; nothing was written") from error
+        raise translated(error) from error

@@ -1,0 +1,101 @@
+"""Whether a Delta table is there: yes, no, or unknown with evidence, and never a guess."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hwm_magics.engines.delta_log import LogReader
+from hwm_magics.engines.local_catalog import LocalCatalog
+from hwm_magics.errors import TargetUnknownError, clean_message
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+__all__ = ["Address", "open_table"]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a table lies.
+
+    Attributes:
+        uri: What delta-rs opens.
+        options: Its storage options.
+        folder: The folder, for local storage; None elsewhere.
+        catalog: The catalog beside it; None where there is none.
+        name: The name to register it under; None for none.
+    """
+
+    uri: str
+    options: dict[str, str]
+    folder: Path | None
+    catalog: LocalCatalog | None
+    name: str | None
+
+
+def open_table(address: Address) -> tuple[DeltaTable | None, str]:
+    """Open a table.
+
+    Returns:
+        The handle and "", or None and how its absence was established.
+
+    Raises:
+        TargetUnknownError: Neither its presence nor its absence is certain.
+    """
+    from deltalake import DeltaTable
+    from deltalake.exceptions import TableNotFoundError
+
+    if address.folder is not None:
+        absent = _local_absence(address.folder)
+        if absent:
+            return None, absent
+    try:
+        table = DeltaTable(address.uri, storage_options=address.options or None)
+    except TableNotFoundError as error:
+        if address.folder is None:
+            return None, f"the storage holds no Delta log at {address.uri}"
+        raise TargetUnknownError(
+            f"{address.folder} has a _delta_log folder that holds no table: {clean_message(error)}",
+            hint="restore the log from a backup, or move the folder away for a first run",
+        ) from error
+    except Exception as error:
+        raise TargetUnknownError(
+            f"opening {address.uri} failed: {clean_message(error)}",
+            hint="mend what the message names; a first run is never started on a guess",
+        ) from error
+    last = LogReader(table).entry(table.version())
+    if last is None and table.version() == 0:
+        raise TargetUnknownError(
+            f"{address.uri} has a log without commits", hint="restore the log from a backup"
+        )
+    return table, ""
+
+
+def _local_absence(folder: Path) -> str:
+    """How the absence of a local table is established; "" when something is there."""
+    try:
+        if not folder.exists():
+            top = next(parent for parent in folder.parents if parent.exists())
+            next(iter(top.iterdir()), None)
+            return f"there is no folder {folder}"
+        if not folder.is_dir():
+            raise TargetUnknownError(f"{folder} is a file, and no Delta table", hint="choose another path")
+        names = [entry.name for entry in islice(folder.iterdir(), 1000)]
+        if "_delta_log" in names:
+            if len(names) == 1 and not any((folder / "_delta_log").iterdir()):
+                return f"the folder {folder} holds an empty _delta_log and nothing else"
+            return ""
+    except OSError as error:
+        raise TargetUnknownError(
+            f"looking at {folder} failed: {error.strerror or error}", hint="check the rights on the folder"
+        ) from error
+    if names:
+        raise TargetUnknownError(
+            f"{folder} holds {len(names)} entries ({', '.join(sorted(names)[:3])} …) and no _delta_log: "
+            "it is no Delta table",
+            hint="choose another path, or move the files away",
+        )
+    return f"the folder {folder} is empty"

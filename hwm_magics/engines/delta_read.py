@@ -1,0 +1,78 @@
+"""Reads a Delta table's schema and data through delta-rs, always by value and never from file statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from hwm_magics.core.cursor import CursorValue, Scalar
+from hwm_magics.core.model import Column
+from hwm_magics.core.query import CursorExpression
+from hwm_magics.engines.delta_sql import maximum
+from hwm_magics.errors import CursorColumnError, QueryError, TargetReadError, clean_message
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from deltalake import DeltaTable
+
+__all__ = ["arrow_schema_of", "columns_of_table", "highest", "query", "scalar", "select"]
+
+
+def columns_of_table(table: DeltaTable) -> tuple[Column, ...]:
+    from hwm_magics.arrow import columns_of
+
+    return columns_of(arrow_schema_of(table))
+
+
+def arrow_schema_of(table: DeltaTable) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema(table.schema().to_arrow())
+
+
+def query(table: DeltaTable, sql: str) -> pa.Table:
+    import pyarrow as pa
+    from deltalake import QueryBuilder
+
+    try:
+        return pa.table(QueryBuilder().register("hwm_target", table).execute(sql).read_all())
+    except Exception as error:
+        text = clean_message(error)
+        if "planning" in text.lower() or "sql" in text.lower() or "schema error" in text.lower():
+            raise QueryError(
+                f"the target can't evaluate {sql}: {text}", hint="write SELECT MAX(column) FROM the target"
+            ) from error
+        raise TargetReadError(
+            f"reading the target's data failed: {text}",
+            hint="a data file may be missing: restore it, or an earlier version of the table",
+        ) from error
+
+
+def highest(table: DeltaTable, cursor: CursorExpression) -> CursorValue | None:
+    found = scalar(table, maximum(cursor))
+    return found if isinstance(found, CursorValue) else None
+
+
+def scalar(table: DeltaTable, sql: str) -> CursorValue | Scalar:
+    from hwm_magics.arrow import cursor_type_of, cursor_value
+
+    found = query(table, sql)
+    if found.num_columns != 1 or found.num_rows > 1:
+        raise QueryError(
+            f"{sql} gives {found.num_rows} rows of {found.num_columns} columns, and not one value",
+            hint="write SELECT MAX(column) FROM the target",
+        )
+    if not found.num_rows or not found.column(0)[0].is_valid:
+        return None
+    value = found.column(0)[0]
+    try:
+        return cursor_value(value, cursor_type_of(value.type))
+    except CursorColumnError as error:
+        raise QueryError(
+            f"{sql} gives {value}: {error.message}", hint="compare with a number, date or time"
+        ) from error
+
+
+def select(table: DeltaTable, columns: list[str], where: str) -> Iterator[pa.RecordBatch]:
+    quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in columns)
+    yield from query(table, f"SELECT {quoted} FROM hwm_target WHERE {where}").to_batches()  # noqa: S608 - quoted

@@ -1,0 +1,323 @@
+"""Where loads are made: the hwm.yaml in force, the connections, and where names are looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hwm_magics.config.project import Project, find_project, read_connections
+from hwm_magics.config.schema import read_body
+from hwm_magics.connections.base import Connection, DatabaseConnection
+from hwm_magics.connections.objects import ObjectConnection, recognise
+from hwm_magics.connections.registry import Connections
+from hwm_magics.connections.words import did_you_mean, listed
+from hwm_magics.core.cursor import Scalar
+from hwm_magics.core.model import CommitRecord, LoadSpec, ReadSpec, Statement
+from hwm_magics.errors import ConfigError, HwmError, Problem
+from hwm_magics.jobs.load_jobs import in_order
+
+if TYPE_CHECKING:
+    from hwm_magics.app import Workspace
+
+__all__ = ["Asked", "LoadContext", "Overrides", "as_connection", "read_params", "read_window"]
+
+ENGINES = ("auto", "pandas", "spark")
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What flags say about loads beside their YAML.
+
+    Attributes:
+        nodes: The nodes to take; all when empty.
+        engine: Another engine; None for the one written.
+        force_first_run: Replace all rows of the target.
+        backfill: The window to load again; None for none.
+    """
+
+    nodes: tuple[str, ...] = ()
+    engine: str | None = None
+    force_first_run: bool = False
+    backfill: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a text asks for.
+
+    Attributes:
+        loads: The loads, each behind those that it depends on.
+        known: All of the text's loads, also those that were not taken.
+        notes: What is worth knowing and no error.
+    """
+
+    loads: tuple[LoadSpec, ...]
+    known: tuple[LoadSpec, ...]
+    notes: tuple[Problem, ...] = ()
+
+
+def read_params(given: Iterable[str]) -> dict[str, Scalar]:
+    """``K=V`` texts as a mapping. Values stay texts: what they stand for in the YAML gives their type.
+
+    Raises:
+        ConfigError: A text has no ``=``, or a name comes twice.
+    """
+    params: dict[str, Scalar] = {}
+    for text in given:
+        name, found, value = text.partition("=")
+        if not found or not name.isidentifier():
+            raise ConfigError(
+                f"--param {text!r} is not NAME=VALUE", hint="for example: --param since=2024-01-01"
+            )
+        if name in params:
+            raise ConfigError(f"--param {name} is given twice", hint="keep one of them")
+        params[name] = value
+    return params
+
+
+def read_window(text: str) -> tuple[str, str]:
+    """``LOW..HIGH`` as two bounds.
+
+    Raises:
+        ConfigError: It is not of that form.
+    """
+    low, found, high = text.partition("..")
+    low, high = low.strip(), high.strip()
+    if not found or not low or not high or ".." in high:
+        raise ConfigError(
+            f"--backfill {text!r} is not LOW..HIGH", hint="for example: --backfill 2024-01-01..2024-01-31"
+        )
+    return low, high
+
+
+def as_connection(name: str, given: object) -> Connection | None:
+    """An object as a connection; None for a mapping, which has to be read."""
+    if isinstance(given, Connection):
+        return given
+    if isinstance(given, Mapping):
+        return None
+    found = recognise(name, given)
+    if found is None:
+        raise ConfigError(
+            f"connection {name!r} is a {type(given).__name__}, which is no connection",
+            hint="give a mapping as in hwm.yaml, an SQLAlchemy engine, or a database connection",
+        )
+    return found
+
+
+class LoadContext:
+    """Everything around a load.
+
+    Args:
+        start: The folder from which hwm.yaml is looked for, upwards; default: the current one.
+        lookup: Gives a notebook variable by its name, or raises LookupError.
+        connections: More connections by name: mappings as in hwm.yaml, or live objects.
+        added: Connections made earlier, such as by another cell.
+
+    Raises:
+        ConfigError: hwm.yaml, or a connection, can't be understood.
+    """
+
+    def __init__(
+        self,
+        start: Path | None = None,
+        *,
+        lookup: Callable[[str], object] | None = None,
+        connections: Mapping[str, object] | None = None,
+        added: Iterable[Connection] = (),
+    ) -> None:
+        self.start = (start or Path.cwd()).absolute()
+        self.lookup = lookup
+        self.project: Project = find_project(self.start)
+        self.connections = Connections(self.project.connections, lookup)
+        self.connections.add(*added)
+        if connections:
+            self.add_connections(connections)
+
+    @property
+    def workspace(self) -> Workspace:
+        """The use cases, on these connections."""
+        from hwm_magics.app import Workspace
+
+        return Workspace(self.connections, self.lookup)
+
+    def add_connections(
+        self, given: Mapping[str, object] | str, *, line_offset: int = 1
+    ) -> tuple[Connection, ...]:
+        """Add connections.
+
+        Args:
+            given: YAML text, or mappings and live objects by name.
+            line_offset: Lines above the text in what the user sees.
+
+        Returns:
+            Those that were added.
+
+        Raises:
+            ConfigError: One can't be understood.
+        """
+        made: list[Connection] = []
+        unread: Mapping[str, object] | str = given
+        if not isinstance(given, str):
+            objects = {name: as_connection(name, value) for name, value in given.items()}
+            made = [each for each in objects.values() if each is not None]
+            unread = {name: given[name] for name, each in objects.items() if each is None}
+        if unread:
+            read = read_connections(
+                unread, folder=self.start, line_offset=line_offset, lookup=self.lookup, what="the connections"
+            )
+            made += read
+        self.connections.add(*made)
+        return tuple(made)
+
+    def read(
+        self,
+        source: object,
+        overrides: Overrides | None = None,
+        *,
+        params: Mapping[str, Scalar] | None = None,
+        line_offset: int = 0,
+        what: str = "the YAML",
+    ) -> Asked:
+        """The loads that a text, file, mapping or spec asks for.
+
+        Args:
+            source: YAML text, a path to a YAML file, a mapping or list, or a :class:`LoadSpec`.
+            overrides: What flags say beside it.
+            params: Values for ``${name}``.
+            line_offset: Lines above the text in what the user sees: 1 for a cell's body.
+            what: What it is, for messages.
+
+        Raises:
+            ConfigError: It can't be understood.
+        """
+        notes: tuple[Problem, ...] = ()
+        if isinstance(source, LoadSpec):
+            loads: tuple[LoadSpec, ...] = (source,)
+        else:
+            text: Any = source
+            if isinstance(source, Path) or (isinstance(source, str) and _is_path(source)):
+                path = Path(source)
+                text, what = read_file(path), path.name
+            body = read_body(
+                text,
+                params=params or {},
+                defaults=self.project.defaults,
+                line_offset=line_offset,
+                lookup=self.lookup,
+                connections=self.connections,
+                what=what,
+            )
+            loads, notes = body.loads, body.notes
+            for name in params or {}:
+                if name not in body.names:
+                    raise ConfigError(
+                        f"{what} has no param {name!r}{did_you_mean(name, body.names)}",
+                        hint=f"its params: {listed(sorted(body.names)) or 'none'}",
+                    )
+        return Asked(in_order(override(loads, overrides or Overrides())), loads, notes)
+
+    def history(self, loads: Iterable[LoadSpec], limit: int) -> tuple[str, tuple[CommitRecord, ...]]:
+        """What the loads' targets are called, and the loads that their own logs know, newest first.
+
+        Args:
+            loads: Loads; a target that several of them share is looked at once.
+            limit: At most so many a target.
+        """
+        targets = {(load.write.connection, load.write.label): load for load in loads}
+        workspace = self.workspace
+        records = [record for load in targets.values() for record in workspace.history(load, limit)]
+        return ", ".join(load.write.label for load in targets.values()), tuple(records)
+
+    def table_exists(self, connection: str, table: str | None = None, path: str | None = None) -> bool:
+        """Whether a Delta table is there; see :meth:`hwm_magics.engines.base.Engine.table_exists`."""
+        from hwm_magics.engines.pandas_engine import PandasEngine
+
+        return PandasEngine(self.connections).table_exists(connection, table=table, path=path)
+
+    def test(self, name: str) -> str:
+        """Try a connection.
+
+        Returns:
+            ``ok``, or what went wrong in one line.
+        """
+        from hwm_magics.jobs.failures import sealed
+
+        try:
+            connection = self.connections.get(name)
+            if isinstance(connection, DatabaseConnection | ObjectConnection):
+                from hwm_magics.sources.factory import open_source
+
+                with open_source(connection, ReadSpec(name)) as source:
+                    dual = " FROM dual" if source.dialect == "oracle" else ""
+                    source.scalar(Statement((f"SELECT 1{dual}",)))
+            else:
+                self.table_exists(name, path="hwm_magics_connection_test")
+        except Exception as error:  # noqa: BLE001 - every outcome is a row of the table
+            told: HwmError = sealed(error)
+            return " ".join(told.message.split())
+        return "ok"
+
+
+def _is_path(text: str) -> bool:
+    return "\n" not in text and text.strip().lower().endswith((".yaml", ".yml", ".ipynb"))
+
+
+def read_file(path: Path) -> str:
+    """The text of a YAML file.
+
+    Raises:
+        ConfigError: It can't be read, or is a notebook.
+    """
+    if path.suffix.lower() == ".ipynb":
+        raise ConfigError(
+            f"{path.name} is a notebook: running notebooks comes in a later version",
+            hint=f"run it with: papermill {path.name} out.ipynb, or jupyter execute {path.name}; "
+            "or put the load's YAML into a file",
+        )
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text", hint="name a YAML file") from None
+    except OSError as error:
+        raise ConfigError(
+            f"{path} can't be read: {error.strerror or error}", hint=f"the current folder is {Path.cwd()}"
+        ) from None
+
+
+def override(loads: tuple[LoadSpec, ...], flags: Overrides) -> tuple[LoadSpec, ...]:
+    """Take the named nodes, and change them as the flags say.
+
+    Raises:
+        ConfigError: There is no such node or engine, or the flags don't go together.
+    """
+    names = [load.node for load in loads]
+    for name in flags.nodes:
+        if name not in names:
+            raise ConfigError(
+                f"there is no node named {name!r}{did_you_mean(name, names)}", hint=f"known: {listed(names)}"
+            )
+    taken = [load for load in loads if not flags.nodes or load.node in flags.nodes]
+    if flags.engine is not None and flags.engine not in ENGINES:
+        raise ConfigError(
+            f"--engine {flags.engine!r} is unknown{did_you_mean(flags.engine, ENGINES)}",
+            hint="pandas, spark or auto",
+        )
+    if flags.force_first_run and flags.backfill is not None:
+        raise ConfigError("--force-first-run and --backfill contradict each other", hint="give one of them")
+    if (flags.force_first_run or flags.backfill is not None) and len(taken) > 1:
+        flag = "--force-first-run" if flags.force_first_run else "--backfill"
+        raise ConfigError(
+            f"{flag} is for one node, and there are {len(taken)}", hint=f"add --node, one of {listed(names)}"
+        )
+    changed = []
+    for load in taken:
+        made = load if flags.engine is None else replace(load, engine=flags.engine)
+        if flags.force_first_run:
+            made = replace(made, force_first_run=True)
+        if flags.backfill is not None:
+            made = replace(made, backfill=flags.backfill)
+        changed.append(made)
+    return tuple(changed)

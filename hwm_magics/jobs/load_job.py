@@ -1,0 +1,437 @@
+"""One load as a person or a job handles it: planned, started once, watched, cancelled, reported."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import threading
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+from hwm_magics.errors import HwmError, LoadCancelled, PlanError, StalePlanError
+from hwm_magics.jobs.failures import sealed
+
+if TYPE_CHECKING:
+    from hwm_magics.core.model import CommitRecord, LoadPlan, LoadResult, LoadSpec
+    from hwm_magics.engines.base import Progress
+
+__all__ = ["JobStatus", "LoadJob", "Loader", "Observers"]
+
+_log = logging.getLogger("hwm_magics")
+
+
+class JobStatus(StrEnum):
+    """Where a load stands."""
+
+    PLANNED = "PLANNED"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    STALE = "STALE"
+    """The target moved after the plan was shown; nothing was written."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self not in (JobStatus.PLANNED, JobStatus.RUNNING)
+
+
+class Loader(Protocol):
+    """Who plans and loads: :class:`hwm_magics.app.Workspace`."""
+
+    def plan(self, spec: LoadSpec) -> LoadPlan: ...
+
+    def load(
+        self,
+        spec: LoadSpec,
+        *,
+        approved: LoadPlan | None = None,
+        dry_run: bool = False,
+        cancelled: threading.Event | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        on_plan: Callable[[LoadPlan], None] | None = None,
+    ) -> LoadResult: ...
+
+    def history(self, spec: LoadSpec, limit: int = 20) -> tuple[CommitRecord, ...]: ...
+
+
+class Observers:
+    """Callbacks that are told of every change. One that fails is logged and harms nothing."""
+
+    def __init__(self) -> None:
+        self._callbacks: list[Callable[[], object]] = []
+
+    def add(self, callback: Callable[[], object]) -> Callable[[], None]:
+        """Add one.
+
+        Args:
+            callback: Called without arguments, from whichever thread changed something.
+
+        Returns:
+            A function that removes it.
+        """
+        self._callbacks.append(callback)
+
+        def remove() -> None:
+            if callback in self._callbacks:
+                self._callbacks.remove(callback)
+
+        return remove
+
+    def tell(self) -> None:
+        """Call them all."""
+        for callback in tuple(self._callbacks):
+            try:
+                callback()
+            except Exception as error:  # noqa: BLE001 - whoever watches must not stop a load
+                _log.warning("showing a load's progress failed: %s", sealed(error))
+
+
+class LoadJob:
+    """One load. It runs at most once, whoever asks for it and how often.
+
+    Args:
+        loader: Plans and loads.
+        spec: What was asked for.
+        dry_run: Read and check the first rows only.
+        background: Run in a thread of its own; :meth:`run` then returns at once.
+        strict: Refuse, as STALE, to do anything else than the plan that was shown.
+
+    Attributes:
+        spec: What was asked for.
+        plan: The plan that was shown, or is being carried out; None before planning.
+        result: What happened; None until it succeeded.
+        error: The very error that ended it; None without one.
+        checked: What the last dry run found; None without one.
+        progress: How far it has come; None before the first rows.
+    """
+
+    def __init__(
+        self,
+        loader: Loader,
+        spec: LoadSpec,
+        *,
+        dry_run: bool = False,
+        background: bool = False,
+        strict: bool = False,
+    ) -> None:
+        self.spec = spec
+        self.plan: LoadPlan | None = None
+        self.result: LoadResult | None = None
+        self.error: BaseException | None = None
+        self.checked: LoadResult | None = None
+        self.progress: Progress | None = None
+        self.background = background
+        self.dry_run = dry_run
+        self.brief = False
+        self._loader = loader
+        self._strict = strict
+        self._status = JobStatus.PLANNED
+        self._lock = threading.Lock()
+        self._cancel = threading.Event()
+        self._ended = threading.Event()
+        self._observers = Observers()
+        self._checking = False
+        self._began = 0.0
+
+    @property
+    def status(self) -> JobStatus:
+        """Where it stands."""
+        return self._status
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been running; 0 before."""
+        return time.monotonic() - self._began if self._began else 0.0
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether a cancel was asked for."""
+        return self._cancel.is_set()
+
+    def on_change(self, callback: Callable[[], object]) -> Callable[[], None]:
+        """Have a callback told of every change and progress; see :meth:`Observers.add`."""
+        return self._observers.add(callback)
+
+    def prepare(self) -> LoadPlan:
+        """Look at target and source, and decide. Nothing is written.
+
+        Returns:
+            The plan; a BLOCKED one is returned, not raised.
+
+        Raises:
+            HwmError: Planning itself failed; the job is FAILED then.
+        """
+        try:
+            self.plan = self._loader.plan(self.spec)
+        except KeyboardInterrupt as error:
+            cancelled = LoadCancelled("planning was interrupted; nothing was written")
+            cancelled.__context__ = error
+            self._end(JobStatus.CANCELLED, error=cancelled)
+        except Exception as error:  # noqa: BLE001 - kept as it is, raised below
+            self._end(JobStatus.FAILED, error=error)
+        self.raise_error()
+        if self.plan is None:  # pragma: no cover - planning gave a plan or an error
+            raise AssertionError
+        self._observers.tell()
+        return self.plan
+
+    def conclude(self) -> bool:
+        """End at once, successfully, when the plan has nothing to do.
+
+        Returns:
+            Whether it did.
+        """
+        plan = self.plan
+        if plan is None or plan.writes or plan.blocker is not None or not self._claim():
+            return False
+        from hwm_magics.core.model import LoadResult
+
+        self._end(
+            JobStatus.SUCCEEDED,
+            result=LoadResult(
+                plan.spec.node,
+                plan.decision,
+                "nothing_new",
+                version_before=plan.target.version,
+                version_after=plan.target.version,
+                watermark_before=plan.before,
+                watermark_after=plan.before,
+                warnings=plan.warnings,
+            ),
+        )
+        return True
+
+    def run(self, approved: LoadPlan | None = None) -> LoadJob:
+        """Carry the load out, once.
+
+        Args:
+            approved: The plan that a person approved: anything but a moved window makes the job
+                STALE. Default: the one that was shown, when the job is strict.
+
+        Returns:
+            The job: at once when it runs in the background, otherwise when it has ended. A second
+            call while it runs starts nothing.
+
+        Raises:
+            PlanError: It has ended already; plan anew for another load.
+            HwmError: The load failed; the same error is in :attr:`error`.
+        """
+        if not self._claim():
+            if self._status.ended:
+                raise PlanError(
+                    f"this load of {self.spec.node} has ended already: {self._status}",
+                    hint="run the cell again: it makes a new plan",
+                )
+            if not self.background:
+                self.wait()
+            return self
+        if self.background:
+            # The copy keeps notebook output with the cell that the click belongs to.
+            work = contextvars.copy_context().run
+            threading.Thread(
+                target=work, args=(self._work, approved), name=f"hwm-load-{self.spec.node}", daemon=True
+            ).start()
+            return self
+        self._work(approved)
+        self.raise_error()
+        return self
+
+    def execute(self, approved: LoadPlan | None = None) -> bool:
+        """Carry the load out on this thread; an error is kept and not raised.
+
+        Returns:
+            Whether this call started it.
+        """
+        if not self._claim():
+            return False
+        self._work(approved)
+        return True
+
+    def check(self) -> bool:
+        """Read and check the first rows on this thread, and write nothing; afterwards it can run.
+
+        Returns:
+            Whether it was started: False when the job runs or has ended. :attr:`checked` holds
+            what was found; an error ends the job.
+        """
+        if not self._claim(checking=True):
+            return False
+        self._work(None)
+        return True
+
+    def wait(self, timeout: float | None = None) -> LoadResult:
+        """Wait until the load has ended.
+
+        Args:
+            timeout: Seconds; None for as long as it takes.
+
+        Returns:
+            What happened.
+
+        Raises:
+            PlanError: It was not started, so nothing would ever end: while a cell waits, no click
+                can arrive.
+            TimeoutError: It still runs.
+            HwmError: The load's own error.
+        """
+        if self._status is JobStatus.PLANNED:
+            raise PlanError(
+                f"the load of {self.spec.node} has not been started, so there is nothing to wait for",
+                hint="press Run, or call .run(); to load without being asked: %%hwm_load --run",
+            )
+        if not self._ended.wait(timeout):
+            raise TimeoutError(f"the load of {self.spec.node} still runs after {timeout} s")
+        self.raise_error()
+        if self.result is None:  # pragma: no cover - an end has a result or an error
+            raise AssertionError
+        return self.result
+
+    def cancel(self) -> str:
+        """Ask the load to stop before its commit.
+
+        Returns:
+            What that means right now, in a sentence. The truth is in :attr:`status` once it ended.
+        """
+        with self._lock:
+            before = self._status
+            if before is JobStatus.RUNNING:
+                self._cancel.set()
+            elif before is JobStatus.PLANNED:
+                self._status = JobStatus.RUNNING
+        node = self.spec.node
+        if before is JobStatus.PLANNED:
+            error = LoadCancelled(f"the load of {node} was cancelled before it began; nothing was written")
+            self._end(JobStatus.CANCELLED, error=error)
+            return error.message
+        if before is JobStatus.RUNNING:
+            self._observers.tell()
+            return (
+                f"the load of {node} was asked to stop: nothing is written, unless it is committing already"
+            )
+        return f"the load of {node} had ended already: {before}"
+
+    def skip(self, error: HwmError) -> None:
+        """End as FAILED without having begun."""
+        if self._claim():
+            self._end(JobStatus.FAILED, error=error)
+
+    def raise_error(self) -> None:
+        """Raise the error that ended it, if one did, without secrets."""
+        if self.error is not None:
+            raise sealed(self.error)
+
+    def to_dict(self) -> dict[str, object]:
+        """Everything about it as JSON-ready values."""
+        from hwm_magics.jobs.report import job_to_dict
+
+        return job_to_dict(self)
+
+    def __repr__(self) -> str:
+        from hwm_magics.jobs.report import headline
+
+        return f"<LoadJob {headline(self)}>"
+
+    def _repr_mimebundle_(self, **_asked: object) -> dict[str, str]:
+        from hwm_magics.jobs.report import job_bundle
+
+        if self.brief:
+            # The cell that returns the job has just shown all this.
+            self.brief = False
+            return {"text/plain": repr(self)}
+        return job_bundle(self)
+
+    def _claim(self, *, checking: bool = False) -> bool:
+        """PLANNED → RUNNING, for exactly one caller."""
+        with self._lock:
+            if self._status is not JobStatus.PLANNED:
+                return False
+            self._status = JobStatus.RUNNING
+            self._cancel = threading.Event()
+            self._checking = checking
+            self._began = time.monotonic()
+            self.progress = None
+            return True
+
+    def _work(self, approved: LoadPlan | None) -> None:
+        self._observers.tell()
+        checking = self._checking
+        try:
+            result = self._loader.load(
+                self.spec,
+                approved=approved or (self.plan if self._strict else None),
+                dry_run=self.dry_run or checking,
+                cancelled=self._cancel,
+                on_progress=self._on_progress,
+                on_plan=self._on_plan,
+            )
+        except LoadCancelled as error:
+            self._cancelled(error)
+        except StalePlanError as error:
+            self._end(JobStatus.STALE, error=error)
+        except KeyboardInterrupt as error:
+            self._cancelled(self._interrupted(error))
+        except BaseException as error:  # noqa: BLE001 - kept as it is; a thread has nobody to raise it to
+            self._end(JobStatus.FAILED, error=error)
+        else:
+            if checking:
+                self.checked = result
+                self._again()
+            else:
+                self._end(JobStatus.SUCCEEDED, result=result)
+
+    def _on_plan(self, plan: LoadPlan) -> None:
+        self.plan = plan
+        self._observers.tell()
+
+    def _on_progress(self, progress: Progress) -> None:
+        self.progress = progress
+        self._observers.tell()
+
+    def _cancelled(self, error: LoadCancelled) -> None:
+        if self._checking:
+            self._again()
+        else:
+            self._end(JobStatus.CANCELLED, error=error)
+
+    def _again(self) -> None:
+        """Back from a dry run."""
+        with self._lock:
+            self._status = JobStatus.PLANNED
+            self._checking = False
+        self._observers.tell()
+
+    def _interrupted(self, error: KeyboardInterrupt) -> LoadCancelled:
+        """An interrupt outside of the write: before it, or between the commit and the end."""
+        told = LoadCancelled(f"the load of {self.spec.node} was interrupted; nothing was written")
+        if self.progress is not None and self.progress.phase != "reading" and self.plan is not None:
+            before = -1 if self.plan.target.version is None else self.plan.target.version
+            try:
+                newest = next(iter(self._loader.history(self.spec, 1)), None)
+            except Exception:  # noqa: BLE001 - then it can't be told, which is said
+                told = LoadCancelled(
+                    f"the load of {self.spec.node} was interrupted around its commit",
+                    hint="%hwm_history tells whether it is there; running the load again is safe",
+                )
+            else:
+                if newest is not None and newest.node == self.spec.node and newest.version > before:
+                    told = LoadCancelled(
+                        f"the load of {self.spec.node} was interrupted after its commit: "
+                        f"version {newest.version} holds its rows",
+                        hint="run it again to finish what follows a commit, such as registering the table",
+                    )
+        told.__context__ = error
+        return told
+
+    def _end(
+        self, status: JobStatus, *, result: LoadResult | None = None, error: BaseException | None = None
+    ) -> None:
+        with self._lock:
+            self.result = result
+            self.error = error
+            self._status = status
+        self._observers.tell()
+        self._ended.set()

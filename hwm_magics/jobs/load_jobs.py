@@ -1,0 +1,310 @@
+"""The loads of a pipeline, one after the other in the order of their dependencies."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, overload
+
+from hwm_magics.errors import BlockedError, ConfigError, HwmError, PlanError
+from hwm_magics.jobs.failures import sealed
+from hwm_magics.jobs.load_job import JobStatus, LoadJob, Observers
+
+if TYPE_CHECKING:
+    from hwm_magics.core.model import LoadPlan, LoadResult, LoadSpec
+
+__all__ = ["LoadJobs", "in_order"]
+
+
+def in_order(specs: Iterable[LoadSpec]) -> tuple[LoadSpec, ...]:
+    """Put loads behind those that they depend on, and otherwise leave them as written.
+
+    Dependencies that are not among them count as met.
+
+    Raises:
+        ConfigError: They depend on each other in a circle.
+    """
+    waiting = list(specs)
+    here = {spec.node for spec in waiting}
+    ordered: list[LoadSpec] = []
+    done: set[str] = set()
+    while waiting:
+        ready = next(
+            (spec for spec in waiting if all(n in done or n not in here for n in spec.depends_on)), None
+        )
+        if ready is None:
+            names = ", ".join(spec.node for spec in waiting)
+            raise ConfigError(
+                f"these nodes depend on each other in a circle: {names}", hint="correct depends_on"
+            )
+        waiting.remove(ready)
+        ordered.append(ready)
+        done.add(ready.node)
+    return tuple(ordered)
+
+
+class LoadJobs(Sequence[LoadJob]):
+    """Several loads with the verbs of one. The failure of one stops only what depends on it.
+
+    Args:
+        jobs: The loads, in the order in which they run.
+        background: Run in a thread; :meth:`run` then returns at once.
+        failure: Why there are none; None when there are.
+    """
+
+    def __init__(
+        self, jobs: Iterable[LoadJob], *, background: bool = False, failure: BaseException | None = None
+    ) -> None:
+        self.jobs = tuple(jobs)
+        self._failure = failure
+        self.background = background
+        self.brief = False
+        self._lock = threading.Lock()
+        self._busy = False
+        self._started = False
+        self._stop = False
+        self._ended = threading.Event()
+        self._observers = Observers()
+        for job in self.jobs:
+            job.on_change(self._observers.tell)
+
+    @overload
+    def __getitem__(self, index: int | str) -> LoadJob: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[LoadJob, ...]: ...
+    def __getitem__(self, index: int | str | slice) -> LoadJob | tuple[LoadJob, ...]:
+        if isinstance(index, str):
+            for job in self.jobs:
+                if job.spec.node == index:
+                    return job
+            raise KeyError(index)
+        return self.jobs[index]
+
+    def __len__(self) -> int:
+        return len(self.jobs)
+
+    def __iter__(self) -> Iterator[LoadJob]:
+        return iter(self.jobs)
+
+    @property
+    def plan(self) -> tuple[LoadPlan | None, ...]:
+        """One plan a load."""
+        return tuple(job.plan for job in self.jobs)
+
+    @property
+    def result(self) -> tuple[LoadResult | None, ...]:
+        """One result a load; None for those that did not succeed."""
+        return tuple(job.result for job in self.jobs)
+
+    @property
+    def error(self) -> BaseException | None:
+        """The first error in their order; None without one."""
+        return self._failure or next((job.error for job in self.jobs if job.error is not None), None)
+
+    @property
+    def status(self) -> JobStatus:
+        """Where they stand together: the worst of what ended, RUNNING while one is to come."""
+        each = [job.status for job in self.jobs]
+        if self._failure is not None:
+            return JobStatus.FAILED
+        if self._busy or JobStatus.RUNNING in each:
+            return JobStatus.RUNNING
+        if JobStatus.PLANNED in each:
+            return JobStatus.PLANNED
+        for status in (JobStatus.FAILED, JobStatus.STALE, JobStatus.CANCELLED):
+            if status in each:
+                return status
+        return JobStatus.SUCCEEDED
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether a cancel was asked for."""
+        return self._stop or any(job.cancelling for job in self.jobs)
+
+    def on_change(self, callback: Callable[[], object]) -> Callable[[], None]:
+        """Have a callback told of every change and progress of any of them."""
+        return self._observers.add(callback)
+
+    def prepare(self) -> None:
+        """Plan them all. Those whose planning fails are FAILED, and so is what depends on them.
+
+        Raises:
+            HwmError: None of them could be planned.
+        """
+        for job in self.jobs:
+            blocked = self._unmet(job)
+            if blocked is not None:
+                job.skip(blocked)
+                continue
+            try:
+                job.prepare()
+            except HwmError:
+                continue
+        if all(job.status.ended for job in self.jobs):
+            self.raise_error()
+
+    def conclude(self) -> None:
+        """End those whose plan has nothing to do."""
+        for job in self.jobs:
+            if self._unmet(job) is None:
+                job.conclude()
+
+    def start(self) -> bool:
+        """Begin to run them in a thread, and return at once.
+
+        Returns:
+            Whether this call began it: of a double click, one does.
+        """
+        return self._begin(self._run_all)
+
+    def check(self) -> bool:
+        """Begin a dry run of them all in a thread, and return at once.
+
+        Returns:
+            Whether this call began it.
+        """
+        return self._begin(self._check_all)
+
+    def run(self) -> LoadJobs:
+        """Carry them out, once.
+
+        Raises:
+            PlanError: They have ended already.
+            HwmError: At least one failed; with several, the message lists them.
+        """
+        if self.background:
+            if not self.start() and self.status.ended:
+                raise PlanError(
+                    "these loads have ended already", hint="run the cell again: it makes new plans"
+                )
+            return self
+        if self._take():
+            self._guarded(self._run_all)
+        elif self._started:
+            self._ended.wait()
+        self.raise_error()
+        return self
+
+    def wait(self, timeout: float | None = None) -> tuple[LoadResult | None, ...]:
+        """Wait until all have ended; see :meth:`LoadJob.wait`."""
+        if self.status is JobStatus.PLANNED and not self._started:
+            raise PlanError(
+                "these loads have not been started, so there is nothing to wait for",
+                hint="press Run, or call .run(); to load without being asked: %%hwm_load --run",
+            )
+        if self._started and not self._ended.wait(timeout):
+            raise TimeoutError(f"these loads still run after {timeout} s")
+        self.raise_error()
+        return self.result
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until all have ended, and raise nothing.
+
+        Returns:
+            Whether they have.
+        """
+        return self._ended.wait(timeout)
+
+    def cancel(self) -> str:
+        """Ask them all to stop; those that have not begun don't.
+
+        Returns:
+            What that means right now, a sentence a load.
+        """
+        with self._lock:
+            self._stop = True
+            checking = self._busy and not self._started
+        jobs = [job for job in self.jobs if job.status is JobStatus.RUNNING] if checking else self.jobs
+        return "\n".join(job.cancel() for job in jobs)
+
+    def raise_error(self) -> None:
+        """Raise what failed: the one error, or one that lists them with the first one's exit code."""
+        if self._failure is not None:
+            raise sealed(self._failure)
+        failed = [(job, sealed(job.error)) for job in self.jobs if job.error is not None]
+        if not failed:
+            return
+        first = failed[0][1]
+        if len(failed) == 1:
+            raise first
+        rows = "".join(
+            f"\n  · {job.spec.node}: {type(error).__name__}: {error.message}" for job, error in failed
+        )
+        told = HwmError(f"{len(failed)} of {len(self.jobs)} nodes did not load:{rows}", hint=first.hint)
+        told.exit_code = first.exit_code
+        told.__context__ = first
+        raise told from None
+
+    def to_dict(self) -> dict[str, object]:
+        """Everything about them as JSON-ready values."""
+        return {"status": self.status.value, "nodes": [job.to_dict() for job in self.jobs]}
+
+    def __repr__(self) -> str:
+        from hwm_magics.jobs.report import headline
+
+        if self._failure is not None:
+            return f"<LoadJobs {self.status}: {type(self._failure).__name__}>"
+        return f"<LoadJobs {self.status}: {'; '.join(headline(job) for job in self.jobs)}>"
+
+    def _repr_mimebundle_(self, **_asked: object) -> dict[str, str]:
+        from hwm_magics.jobs.report import jobs_bundle
+
+        if self.brief or self._failure is not None:
+            self.brief = False
+            return {"text/plain": repr(self)}
+        return jobs_bundle(self.jobs)
+
+    def _take(self, *, checking: bool = False) -> bool:
+        with self._lock:
+            if self._busy or self._started or all(job.status.ended for job in self.jobs):
+                return False
+            self._busy = True
+            self._started = not checking
+            self._stop = False
+            return True
+
+    def _begin(self, work: Callable[[], None]) -> bool:
+        if not self._take(checking=work == self._check_all):
+            return False
+        # The copy keeps notebook output with the cell that the click belongs to.
+        context = contextvars.copy_context()
+        threading.Thread(target=context.run, args=(self._guarded, work), name="hwm-load", daemon=True).start()
+        return True
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        finally:
+            self._busy = False
+            self._observers.tell()
+            if self._started:
+                self._ended.set()
+
+    def _run_all(self) -> None:
+        for job in self.jobs:
+            blocked = self._unmet(job)
+            if blocked is not None:
+                job.skip(blocked)
+            elif self._stop:
+                if job.status is JobStatus.PLANNED:
+                    job.cancel()
+            else:
+                job.execute()
+
+    def _check_all(self) -> None:
+        for job in self.jobs:
+            if self._stop:
+                return
+            if job.plan is not None and job.plan.blocker is None:
+                job.check()
+
+    def _unmet(self, job: LoadJob) -> BlockedError | None:
+        ended = {each.spec.node: each.status for each in self.jobs if each.status.ended}
+        for name in job.spec.depends_on:
+            if ended.get(name, JobStatus.SUCCEEDED) is not JobStatus.SUCCEEDED:
+                return BlockedError(
+                    f"{job.spec.node} was not started: {name}, which it depends on, has {ended[name].value.lower()}",
+                    hint=f"see to {name} first",
+                )
+        return None

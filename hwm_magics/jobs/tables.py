@@ -1,0 +1,199 @@
+"""Small tables for people: how targets stand, which loads they hold, which connections there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+from hwm_magics.connections.secrets import scrub
+
+if TYPE_CHECKING:
+    from hwm_magics.app import TargetStatus
+    from hwm_magics.core.model import CommitRecord
+
+__all__ = ["Table", "connections_table", "history_table", "record_to_dict", "status_table", "status_to_dict"]
+
+_CELL = "text-align:left;vertical-align:top;padding:.1em 1em .1em 0"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of text under headings.
+
+    Attributes:
+        title: What it is.
+        headings: One a column.
+        rows: As many texts each as there are headings.
+        empty: What to say without rows.
+    """
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    empty: str = "nothing"
+
+    @property
+    def text(self) -> str:
+        """As plain text, in aligned columns."""
+        if not self.rows:
+            return f"{self.title}: {self.empty}"
+        widths = [
+            max(len(row[place]) for row in (self.headings, *self.rows)) for place in range(len(self.headings))
+        ]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in (self.headings, *self.rows)
+        ]
+        return "\n".join([self.title, *(f"  {line}" for line in lines)])
+
+    @property
+    def html(self) -> str:
+        """As an HTML table, escaped."""
+        head = "".join(f'<th scope="col" style="{_CELL}">{escape(text)}</th>' for text in self.headings)
+        body = "".join(
+            "<tr>" + "".join(f'<td style="{_CELL}">{escape(text)}</td>' for text in row) + "</tr>"
+            for row in self.rows
+        )
+        if not self.rows:
+            return f"<p>{escape(self.title)}: {escape(self.empty)}</p>"
+        return (
+            f'<table class="hwm-table"><caption style="text-align:left">{escape(self.title)}</caption>'
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        )
+
+    @property
+    def markdown(self) -> str:
+        """As a markdown table."""
+        if not self.rows:
+            return f"{_md(self.title)}: {_md(self.empty)}"
+        lines = [
+            f"**{_md(self.title)}**",
+            "",
+            _row(self.headings),
+            _row(["---"] * len(self.headings), raw=True),
+        ]
+        return "\n".join([*lines, *(_row(row) for row in self.rows)])
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_mimebundle_(self, **_asked: object) -> dict[str, str]:
+        return {"text/html": self.html, "text/markdown": self.markdown, "text/plain": self.text}
+
+
+def _row(cells: Iterable[str], *, raw: bool = False) -> str:
+    return "| " + " | ".join(cell if raw else _md(cell) for cell in cells) + " |"
+
+
+def _md(text: str) -> str:
+    flat = " ".join(escape(text, quote=False).split())
+    for mark in "\\|*_`[]#$":
+        flat = flat.replace(mark, f"\\{mark}")
+    return flat
+
+
+def status_table(statuses: Sequence[TargetStatus]) -> Table:
+    """How targets stand, one row a load."""
+    rows = []
+    for each in statuses:
+        mark = f"{each.watermark.column} = {each.watermark}" if each.watermark is not None else "none"
+        if each.watermark is not None and each.watermark.origin == "data":
+            mark += " (from the data)"
+        last = "none"
+        if each.last is not None:
+            last = f"{each.last.kind}, version {each.last.version}{_when(each.last)}"
+        told = "; ".join((each.evidence, *each.events))
+        version = "" if each.version is None else str(each.version)
+        rows.append(_clean(each.node, each.existence.value, version, mark, last, each.location, told))
+    headings = ("node", "target", "version", "watermark", "last load", "location", "seen")
+    return Table("Targets", headings, tuple(rows))
+
+
+def history_table(records: Sequence[CommitRecord], title: str = "Loads, newest first") -> Table:
+    """The loads that a target's log knows, one row each."""
+    rows = [
+        _clean(
+            str(each.version),
+            _when(each).removeprefix(", "),
+            each.node,
+            each.kind,
+            _rows_written(each.metrics),
+            "" if each.watermark is None else str(each.watermark),
+            each.run_id,
+        )
+        for each in records
+    ]
+    headings = ("version", "committed (UTC)", "node", "kind", "rows", "watermark", "run id")
+    return Table(title, headings, tuple(rows), "no load of ours is recorded")
+
+
+def connections_table(
+    described: Sequence[Mapping[str, str]], outcomes: Mapping[str, str] | None = None
+) -> Table:
+    """The known connections, one row each.
+
+    Args:
+        described: What may be shown of each.
+        outcomes: What testing them came to, by name; None when they were not tested.
+    """
+    rows = []
+    for each in described:
+        fixed = {"name", "type", "origin"}
+        settings = ", ".join(f"{key}: {value}" for key, value in each.items() if key not in fixed)
+        tail = [outcomes.get(each["name"], "")] if outcomes is not None else []
+        rows.append(_clean(each["name"], each["type"], settings, each.get("origin", ""), *tail))
+    headings = ("name", "type", "settings", "from", *(["test"] if outcomes is not None else []))
+    return Table("Connections", headings, tuple(rows), "none; add one with %%hwm_connections or in hwm.yaml")
+
+
+def _clean(*cells: str) -> tuple[str, ...]:
+    return tuple(" ".join(scrub(cell).split()) for cell in cells)
+
+
+def _when(record: CommitRecord) -> str:
+    return f", {record.committed_at:%Y-%m-%d %H:%M:%S}" if record.committed_at is not None else ""
+
+
+def _rows_written(metrics: Mapping[str, object]) -> str:
+    for key in ("num_added_rows", "numOutputRows", "num_output_rows", "rows"):
+        value = metrics.get(key)
+        if isinstance(value, int | float | str) and str(value).isdigit():
+            return f"{int(value):,}"
+    return ""
+
+
+def status_to_dict(status: TargetStatus) -> dict[str, object]:
+    """A status as JSON-ready values."""
+    mark = status.watermark
+    return {
+        "node": status.node,
+        "location": scrub(status.location),
+        "existence": status.existence.value,
+        "evidence": scrub(status.evidence),
+        "version": status.version,
+        "watermark": None
+        if mark is None
+        else {"column": mark.column, "value": str(mark), "origin": mark.origin},
+        "last": None if status.last is None else record_to_dict(status.last),
+        "events": [scrub(event) for event in status.events],
+    }
+
+
+def record_to_dict(record: CommitRecord) -> dict[str, object]:
+    """One load of the history as JSON-ready values."""
+    return {
+        "version": record.version,
+        "committed_at": record.committed_at.isoformat() if record.committed_at is not None else None,
+        "node": record.node,
+        "run_id": record.run_id,
+        "kind": record.kind,
+        "low": None if record.low is None else str(record.low),
+        "high": None if record.high is None else str(record.high),
+        "watermark": None if record.watermark is None else str(record.watermark),
+        "source": scrub(record.source.text),
+        "metrics": {
+            key: value for key, value in record.metrics.items() if isinstance(value, int | float | str)
+        },
+    }

@@ -1,0 +1,1 @@
+"""The notebook: magics, the choice between asking and running, and the card."""

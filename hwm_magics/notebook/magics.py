@@ -1,0 +1,404 @@
+"""The magics: their options, and which use case each of them calls. Everything heavy is imported later."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, magics_class
+from traitlets import Unicode
+
+from hwm_magics.errors import ConfigError, HwmError
+from hwm_magics.notebook.options import CONNECTIONS, LOAD, MARK, WHICH, arguments, magic, option
+
+if TYPE_CHECKING:
+    from hwm_magics.connections.base import Connection
+    from hwm_magics.core.model import LoadSpec
+    from hwm_magics.jobs.context import Asked, LoadContext
+    from hwm_magics.jobs.load_job import LoadJob
+    from hwm_magics.jobs.load_jobs import LoadJobs
+    from hwm_magics.jobs.tables import Table
+    from hwm_magics.notebook.card import Card
+    from hwm_magics.notebook.cell import Front
+    from hwm_magics.notebook.mode import Choice
+
+__all__ = ["HwmMagics"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_MODES = ("plan", "dry_run", "run", "ask")
+
+
+def guarded(method: Callable[P, R]) -> Callable[P, R]:
+    """Let errors leave as a few clean lines without secrets, and keep them for ``%hwm_debug``."""
+
+    @functools.wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        from hwm_magics.jobs.failures import sealed
+
+        magics: Any = args[0]
+        try:
+            return method(*args, **kwargs)
+        except KeyboardInterrupt:
+            raise
+        except UsageError as error:
+            # A UsageError reaches a runner of notebooks without its message.
+            told: HwmError = ConfigError(str(error), hint=f"%{method.__name__} --help shows the options")
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not leave as it is
+            told = sealed(error)
+        magics.last_error = told
+        raise told
+
+    return call
+
+
+@magics_class
+class HwmMagics(Magics):
+    """Incremental loads from SQL into Delta Lake."""
+
+    mode = Unicode(
+        "",
+        help="What a load cell does without a flag: ask, run, plan or dry-run. Empty: it depends on who is there.",
+    ).tag(config=True)
+
+    def __init__(self, shell: Any, **kwargs: Any) -> None:
+        super().__init__(shell, **kwargs)
+        self._names: dict[str, Any] = shell.user_ns
+        self.last_error: HwmError | None = None
+        self.last_jobs: LoadJobs | None = None
+        self.last_loads: tuple[LoadSpec, ...] = ()
+        self.seen: dict[str, LoadSpec] = {}
+        self.added: dict[str, Connection] = {}
+        self.cards: list[Card] = []
+
+    # --- %%hwm_load -------------------------------------------------------------------------
+
+    @magic(cell_magic, *LOAD)
+    @guarded
+    def hwm_load(self, line: str, cell: str) -> LoadJob | LoadJobs | None:
+        """Load what is new from a SQL source into a Delta table. The cell's body is YAML."""
+        options = arguments(self.hwm_load, line)
+        if options.help or not cell.strip():
+            self._help("hwm_load")
+            return None
+        if options.var is not None and not options.var.isidentifier():
+            raise ConfigError(
+                f"{options.var!r} can't be the name of a variable",
+                hint="write %%hwm_load NAME --run, for example",
+            )
+        from hwm_magics.notebook.cell import failed_jobs
+
+        try:
+            return self._load(options, cell)
+        except Exception as error:
+            # Also on failure: a later cell must not mistake an older job for this one.
+            if options.var is not None and self.last_jobs is None:
+                self._names[options.var] = failed_jobs(error)
+            raise
+
+    def _load(self, options: argparse.Namespace, cell: str) -> LoadJob | LoadJobs | None:
+        from hwm_magics.jobs.context import Overrides, read_params, read_window
+        from hwm_magics.notebook.cell import make_jobs, perform
+
+        self.last_jobs = None
+        context = self._context()
+        flags = tuple(flag.replace("_", "-") for flag in _MODES if getattr(options, flag))
+        choice = self._choice(flags, context)
+        _say(choice.line)
+        backfill = read_window(options.backfill) if options.backfill else None
+        overrides = Overrides(tuple(options.node), options.engine, options.force_first_run, backfill)
+        asked = context.read(
+            cell, overrides, params=read_params(options.param), line_offset=1, what="the cell"
+        )
+        self._remember(asked)
+        jobs = make_jobs(context.workspace, asked.loads, choice, strict=options.fail_if_stale)
+        self.last_jobs = jobs
+        if options.var is not None:
+            self._names[options.var] = self._value()
+        self._retire([load.node for load in asked.loads])
+        card = perform(jobs, choice, self._front(), plan_first=options.fail_if_stale)
+        if card is not None:
+            self.cards.append(card)
+        if options.quiet:
+            return None
+        value = self._value()
+        if value is not None:
+            value.brief = True
+        return value
+
+    def _value(self) -> LoadJob | LoadJobs | None:
+        """What stands for the last cell's jobs: the one, or all of them."""
+        jobs = self.last_jobs
+        return jobs[0] if jobs is not None and len(jobs) == 1 else jobs
+
+    def _remember(self, asked: Asked) -> None:
+        self.last_loads = asked.loads
+        self.seen.update({load.node: load for load in (*asked.known, *asked.loads)})
+        for note in asked.notes:
+            _say(f"Note: {note}")
+
+    def _retire(self, nodes: list[str]) -> None:
+        """Put away earlier cards of the same nodes."""
+        kept = []
+        for card in self.cards:
+            same = {job.spec.node for job in card.jobs} & set(nodes)
+            if same and card.jobs.status.value == "RUNNING":
+                _say(f"Note: an earlier load of {', '.join(sorted(same))} still runs; its own card tells.")
+            elif same:
+                card.retire()
+            if not card.jobs.status.ended:
+                kept.append(card)
+        self.cards = kept
+
+    # --- its sisters ------------------------------------------------------------------------
+
+    @magic(line_magic, *WHICH)
+    @guarded
+    def hwm_plan(self, line: str) -> LoadJob | LoadJobs | None:
+        """Show what a load would do now. Nothing is written."""
+        from hwm_magics.notebook.cell import make_jobs, perform
+        from hwm_magics.notebook.mode import Choice, Mode
+
+        options = arguments(self.hwm_plan, line)
+        if options.help:
+            self._help("hwm_plan")
+            return None
+        context, loads = self._loads(options)
+        choice = Choice(Mode.PLAN, "%hwm_plan")
+        jobs = make_jobs(context.workspace, loads, choice, strict=True)
+        perform(jobs, choice, self._front())
+        value = jobs[0] if len(jobs) == 1 else jobs
+        value.brief = True
+        return value
+
+    @magic(line_magic, *WHICH)
+    @guarded
+    def hwm_status(self, line: str) -> Table | None:
+        """Show how a load's target stands: version, watermark, last load. The source is not asked."""
+        from hwm_magics.jobs.tables import status_table
+
+        options = arguments(self.hwm_status, line)
+        if options.help:
+            self._help("hwm_status")
+            return None
+        context, loads = self._loads(options)
+        return status_table([context.workspace.status(load) for load in loads])
+
+    @magic(line_magic, option("--limit", type=int, default=20, help="at most so many, newest first"), *WHICH)
+    @guarded
+    def hwm_history(self, line: str) -> Table | None:
+        """Show the loads that a target's own log knows, newest first."""
+        from hwm_magics.jobs.tables import history_table
+
+        options = arguments(self.hwm_history, line)
+        if options.help:
+            self._help("hwm_history")
+            return None
+        context, loads = self._loads(options)
+        label, records = context.history(loads, options.limit)
+        return history_table(records, f"Loads into {label}, newest first")
+
+    @magic(line_magic, *MARK, *WHICH)
+    @guarded
+    def hwm_watermark(self, line: str) -> Table | None:
+        """Show a load's watermark, or settle it by hand."""
+        from hwm_magics.jobs.tables import status_table
+
+        options = arguments(self.hwm_watermark, line)
+        if options.help:
+            self._help("hwm_watermark")
+            return None
+        if options.adopt and options.value is not None:
+            raise ConfigError("--set and --adopt contradict each other", hint="give one of them")
+        context, loads = self._loads(options)
+        if options.adopt or options.value is not None:
+            if len(loads) != 1:
+                names = ", ".join(load.node for load in loads)
+                raise ConfigError("a watermark belongs to one node", hint=f"add --node, one of {names}")
+            record = context.workspace.set_watermark(loads[0], options.value)
+            mark = record.watermark
+            told = f"{mark.column} = {mark}" if mark is not None else "none"
+            _say(f"{record.node}: the watermark is now {told} (version {record.version})")
+            return None
+        return status_table([context.workspace.status(load) for load in loads])
+
+    @magic(line_cell_magic, *CONNECTIONS)
+    @guarded
+    def hwm_connections(self, line: str, cell: str | None = None) -> Table | None:
+        """Add connections (YAML, as in hwm.yaml), or list or test those that there are."""
+        from hwm_magics.connections.words import did_you_mean
+        from hwm_magics.jobs.tables import connections_table
+
+        options = arguments(self.hwm_connections, line)
+        if options.help or (cell is not None and not cell.strip()):
+            self._help("hwm_connections")
+            return None
+        context = self._context()
+        if cell is not None:
+            made = context.add_connections(cell)
+            self.added.update({each.name: each for each in made})
+            described = [
+                each for each in context.connections.describe() if each["name"] in {c.name for c in made}
+            ]
+            return connections_table(described)
+        if options.action not in ("list", "test"):
+            raise ConfigError(
+                f"%hwm_connections {options.action}: unknown{did_you_mean(options.action, ('list', 'test'))}",
+                hint="%hwm_connections list, or %hwm_connections test",
+            )
+        described = list(context.connections.describe())
+        if options.action == "list":
+            return connections_table(described)
+        return connections_table(described, {each["name"]: context.test(each["name"]) for each in described})
+
+    @magic(line_magic)
+    @guarded
+    def hwm_debug(self, _line: str) -> None:
+        """Show the whole traceback of the last error, with what caused it, without secrets."""
+        from hwm_magics.jobs.failures import debug_text
+
+        error: BaseException | None = self.last_error
+        if self.last_jobs is not None and self.last_jobs.error is not None:
+            error = self.last_jobs.error
+        _say(debug_text(error) if error is not None else "There was no error.")
+
+    # --- what they share --------------------------------------------------------------------
+
+    def _help(self, name: str) -> None:
+        from hwm_magics.config.schema import EXAMPLE
+
+        method = getattr(self, name)
+        _say(method.parser.format_help().replace("::\n\n", "").rstrip())
+        if name == "hwm_load":
+            _say(f"\nFor example:\n\n%%hwm_load job\n{EXAMPLE}")
+        elif name == "hwm_connections":
+            _say(f"\nFor example:\n\n%%hwm_connections\n{_CONNECTIONS}")
+
+    def _context(self) -> LoadContext:
+        from hwm_magics.jobs.context import LoadContext
+
+        return LoadContext(lookup=self._names.__getitem__, added=self.added.values())
+
+    def _choice(self, flags: tuple[str, ...], context: LoadContext) -> Choice:
+        from hwm_magics.notebook.mode import VARIABLE, Surroundings, choose
+
+        kernel = getattr(self.shell, "kernel", None)
+        return choose(
+            Surroundings(
+                flags=flags,
+                environment=os.environ.get(VARIABLE, ""),
+                config=self.mode,
+                project=context.project.defaults.mode or "",
+                kernel=kernel is not None,
+                allow_stdin=_allow_stdin(kernel),
+                terminal=sys.stdin is not None and sys.stdin.isatty(),
+            )
+        )
+
+    def _front(self) -> Front:
+        from hwm_magics.notebook.card import kernel_publisher
+        from hwm_magics.notebook.cell import Front
+
+        return Front(kernel_publisher, _say, input, live=getattr(self.shell, "kernel", None) is not None)
+
+    def _loads(self, options: argparse.Namespace) -> tuple[LoadContext, tuple[LoadSpec, ...]]:
+        """The loads that a line magic is about."""
+        from hwm_magics.jobs.context import Overrides, read_params
+        from hwm_magics.jobs.load_job import LoadJob
+        from hwm_magics.jobs.load_jobs import LoadJobs
+
+        context = self._context()
+        overrides = Overrides(tuple(options.node))
+        which = options.which
+        held = self._names.get(which) if which is not None else None
+        if isinstance(held, LoadJob):
+            return context, (held.spec,)
+        if isinstance(held, LoadJobs):
+            loads = tuple(job.spec for job in held if not options.node or job.spec.node in options.node)
+        elif which is not None and which.lower().endswith((".yaml", ".yml", ".ipynb")):
+            loads = context.read(Path(which), overrides, params=read_params(options.param)).loads
+        elif which is not None:
+            raise ConfigError(
+                f"{which!r} is neither a variable that holds a LoadJob nor a YAML file",
+                hint="leave it out for the last cell",
+            )
+        elif options.node:
+            loads = self._seen(options.node)
+        else:
+            loads = self.last_loads
+        if not loads:
+            raise ConfigError(
+                "there is no load to look at yet", hint="run a %%hwm_load cell first, or name a YAML file"
+            )
+        return context, loads
+
+    def _seen(self, names: list[str]) -> tuple[LoadSpec, ...]:
+        from hwm_magics.connections.words import did_you_mean, listed
+
+        for name in names:
+            if name not in self.seen:
+                raise ConfigError(
+                    f"no cell has loaded a node named {name!r}{did_you_mean(name, self.seen)}",
+                    hint=f"known: {listed(self.seen) or 'none yet'}",
+                )
+        return tuple(self.seen[name] for name in names)
+
+
+_CONNECTIONS = """\
+shop: {type: sqlite, database: shop.db}
+lake: {type: local, root: ./lake}
+"""
+
+
+def _say(line: str) -> None:
+    """Print for the reader of the cell."""
+    print(line, flush=True)  # noqa: T201 - a cell's plain output is print's
+
+
+def _allow_stdin(kernel: Any) -> bool | None:
+    """What the front end said when it sent the cell."""
+    if kernel is None:
+        return None
+    try:
+        allowed = kernel.get_parent("shell")["content"]["allow_stdin"]
+    except (AttributeError, KeyError, TypeError):
+        return None
+    return bool(allowed)
+
+
+def keep_bodies(lines: list[str]) -> list[str]:
+    """Give a cell that is nothing but ``%%hwm_… options`` a body, so that the magic can show its help.
+
+    IPython refuses a cell magic without one before the magic is asked.
+    """
+    if len(lines) == 1 and lines[0].startswith("%%hwm_") and "?" not in lines[0]:
+        return [lines[0] if lines[0].endswith("\n") else f"{lines[0]}\n", "\n"]
+    return lines
+
+
+def load(shell: Any) -> None:
+    """Put the magics into a shell; a second time is the same as once."""
+    unload(shell)
+    shell.register_magics(HwmMagics)
+    shell.input_transformers_cleanup.append(keep_bodies)
+
+
+def unload(shell: Any) -> None:
+    """Take them out again, with their configuration."""
+    manager = shell.magics_manager
+    for kind in ("line", "cell"):
+        for name in [name for name in manager.magics[kind] if name.startswith("hwm_")]:
+            del manager.magics[kind][name]
+    manager.registry.pop(HwmMagics.__name__, None)
+    shell.configurables[:] = [
+        each for each in shell.configurables if type(each).__name__ != HwmMagics.__name__
+    ]
+    cleanup = shell.input_transformers_cleanup
+    cleanup[:] = [each for each in cleanup if getattr(each, "__name__", "") != keep_bodies.__name__]

@@ -1,0 +1,87 @@
+"""The contract of a source: observe it once, then read one statement as a stream of exact Arrow batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+from hwm_magics.core.cursor import CursorValue, Scalar
+from hwm_magics.core.model import Param, SourceState, Statement
+from hwm_magics.stream import BatchStream
+
+if TYPE_CHECKING:
+    from hwm_magics.core.query import SourceQuery
+
+__all__ = ["BatchStream", "Source", "SourceRequest"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRequest:
+    """What to ask a source before a plan is made.
+
+    Attributes:
+        query: The user's reading, parsed for the source's dialect.
+        first_run: Whether the first run's query is meant, or the later runs'.
+        low: The low bound that the load will have; None for none.
+        initial_value: On a first run, ``initial_value`` as written, to be read as the cursor's type.
+        target_values: What the query's subqueries over the target came to, in their order.
+        keys: Columns whose uniqueness is of interest; empty when it is not.
+    """
+
+    query: SourceQuery
+    first_run: bool
+    low: CursorValue | None = None
+    initial_value: Scalar = None
+    target_values: tuple[Param, ...] = ()
+    keys: tuple[str, ...] = ()
+
+
+class Source(Protocol):
+    """One connection to one source, used from one thread at a time.
+
+    ``observe`` and ``open`` use the same connection, so that the high bound and the rows come from
+    the same server. All methods raise errors of the :class:`~hwm_magics.errors.SourceError`
+    family only, without connection strings or credentials in them.
+    """
+
+    dialect: str
+    """The sqlglot dialect of its SQL."""
+
+    def observe(self, request: SourceRequest) -> SourceState:
+        """Ask everything that a plan needs.
+
+        The high bound is fixed here, before a row is read: the highest cursor value at or below
+        the source's own clock less ``settle`` (times with ``future: cap``) and any fence that the
+        source has. Nothing is written, no temporary object is made.
+
+        Raises:
+            LoginError, SourceConnectionError: The source can't be reached.
+            QueryError: A table or column is not there, or the query is refused.
+            CursorColumnError: The cursor column can't serve as one.
+        """
+        ...
+
+    def open(self, statement: Statement) -> BatchStream:
+        """Run one statement and stream its rows.
+
+        Column names, their order and types are those that :meth:`observe` gave for the same query.
+
+        Raises:
+            QueryError: The statement is refused.
+        """
+        ...
+
+    def scalar(self, statement: Statement) -> int | str | None:
+        """Run a statement that gives one row of one column, such as a COUNT."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection, unless it was the user's own object. May be called twice."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

@@ -1,0 +1,30 @@
+"""What databases differ in, one module a database."""
+
+from __future__ import annotations
+
+from hwm_magics.sources.dialects.base import Ask, Clock, Dialect, TableFacts
+
+__all__ = ["Ask", "Clock", "Dialect", "TableFacts", "dialect_of"]
+
+
+def dialect_of(name: str) -> Dialect:
+    """A database's dialect.
+
+    Args:
+        name: The sqlglot dialect; "" for plain SQL.
+    """
+    if name in ("postgres", "redshift"):
+        from hwm_magics.sources.dialects.postgres import Postgres
+
+        return Postgres(name)
+    if name == "sqlite":
+        from hwm_magics.sources.dialects.sqlite import Sqlite
+
+        return Sqlite(name)
+    if name == "tsql":
+        from hwm_magics.sources.dialects.tsql import TSql
+
+        return TSql(name)
+    from hwm_magics.sources.dialects import others
+
+    return {"mysql": others.MySql, "oracle": others.Oracle, "duckdb": others.DuckDb}.get(name, Dialect)(name)

@@ -1,0 +1,215 @@
+"""What databases differ in: their types, casts, clocks and catalogs. The base is plain SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from hwm_magics.arrow import arrow_type, cursor_type_of, delta_type
+from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, Scalar
+from hwm_magics.core.model import Column, SourceIdentity
+from hwm_magics.core.sql_names import quote
+from hwm_magics.errors import CursorColumnError, SchemaMismatchError
+from hwm_magics.sources.rendering import Bound, bind_by_text
+from hwm_magics.sources.wire import Described, UnmappedError, Wire, as_is
+
+__all__ = ["Ask", "Clock", "Dialect", "TableFacts", "refused_cursor"]
+
+Ask = Callable[[str], list[tuple[Any, ...]]]
+"""Runs a query of the catalog and gives its rows, or raises a SourceError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """How a database tells the time.
+
+    Attributes:
+        sql: An expression that gives it as text (or as what the driver makes a datetime of).
+        utc: Whether that is UTC and has to be turned to the column's zone.
+    """
+
+    sql: str
+    utc: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TableFacts:
+    """What a catalog knows of a table.
+
+    Attributes:
+        not_null: Columns declared NOT NULL.
+        indexed: Columns that an index begins with, so that their MAX is cheap.
+        unique: Sets of columns that are unique together.
+        rows: About how many rows there are; None when unknown.
+    """
+
+    not_null: frozenset[str] = frozenset()
+    indexed: frozenset[str] = frozenset()
+    unique: tuple[frozenset[str], ...] = ()
+    rows: int | None = None
+
+    def keeps_unique(self, keys: Iterable[str]) -> bool:
+        """Whether the columns are unique together and never NULL."""
+        names = frozenset(keys)
+        return names <= self.not_null and any(each <= names for each in self.unique)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """Plain SQL; databases that need more are subclasses.
+
+    Attributes:
+        name: The sqlglot dialect.
+        alias: How a derived table is named.
+    """
+
+    name: str = ""
+    alias: str = field(default="AS hwm_wire")
+
+    # --- Names and values ---------------------------------------------------------------------
+
+    def quote(self, name: str) -> str:
+        """A name, quoted."""
+        return quote(name, self.name)
+
+    def literal(self, text: str) -> str:
+        """A text as a literal."""
+        return "'" + text.replace("'", "''") + "'"
+
+    def bind(self, value: CursorValue | Scalar) -> Bound:
+        """How a value is bound, with its own type."""
+        return bind_by_text(value)
+
+    def exact(self, expression: str, cursor_type: CursorType) -> str:
+        """An expression for a cursor value such that no driver loses a digit of it."""
+        del cursor_type
+        return expression
+
+    # --- Types --------------------------------------------------------------------------------
+
+    def wire(self, described: Described) -> Wire:
+        """How a column travels.
+
+        Raises:
+            UnmappedError: Delta Lake has no type for it.
+        """
+        if described.arrow is None:
+            raise UnmappedError(f"the driver does not say its type; write {self.as_text(described.name)}")
+        try:
+            kind = delta_type(described.arrow)
+        except SchemaMismatchError:
+            raise UnmappedError(f"write {self.as_text(described.name)}") from None
+        column = Column(described.name, kind, described.nullable, described.native or str(described.arrow))
+        return Wire(column, as_is, (described.arrow,))
+
+    def as_text(self, name: str) -> str:
+        """The cast to text that a message may propose."""
+        return f"CAST({self.quote(name)} AS VARCHAR(4000)) AS {self.quote(name)}"
+
+    def cursor_type(self, wire: Wire) -> CursorType:
+        """The type of a cursor column.
+
+        Raises:
+            CursorColumnError: It can't be one.
+        """
+        column = wire.column
+        if column.type in ("float", "double", "boolean") or column.type.startswith(("array", "map", "struct")):
+            raise refused_cursor(column)
+        if column.type == "string" and not self.is_text(column.native):
+            raise refused_cursor(column)
+        try:
+            found = cursor_type_of(arrow_type(column.type), column.native)
+        except CursorColumnError:
+            raise refused_cursor(column) from None
+        digits = self.digits(column)
+        return found if digits is None else CursorType(found.kind, digits, found.native)
+
+    def is_text(self, native: str) -> bool:
+        """Whether a type that arrives as text is text in the database, too."""
+        del native
+        return True
+
+    def digits(self, column: Column) -> int | None:
+        """Digits of a second that the column keeps, where that is not microseconds."""
+        del column
+        return None
+
+    # --- Questions ----------------------------------------------------------------------------
+
+    def clock(self, kind: CursorKind, timezone: str | None) -> Clock:
+        """The database's own clock, for columns of a kind.
+
+        Args:
+            kind: The cursor's kind; for text with an offset ask for TIMESTAMP_TZ.
+            timezone: The zone of times without one; None for the session's.
+        """
+        del kind, timezone
+        return Clock("CURRENT_TIMESTAMP", utc=False)
+
+    def length(self, expression: str) -> str:
+        """The number of characters of a text."""
+        return f"LENGTH({expression})"
+
+    def unlike(self, expression: str, pattern: str) -> str:
+        """A condition: the text is not of a shape.
+
+        Args:
+            expression: The text.
+            pattern: The shape, with ``9`` for a digit and everything else for itself.
+        """
+        like = pattern.replace("9", "_").replace("'", "''")
+        return f"{expression} NOT LIKE '{like}'"
+
+    def strays(self, expression: str, cursor_type: CursorType) -> str:
+        """An expression that names the storage class of values that don't belong into the cursor column; ""."""
+        del expression, cursor_type
+        return ""
+
+    def identity(self, ask: Ask, place: str) -> SourceIdentity:
+        """Which database this is.
+
+        Args:
+            ask: Runs a query.
+            place: Its address for people, without credentials.
+        """
+        del ask
+        return SourceIdentity(text=place)
+
+    def facts(self, ask: Ask, table: str) -> TableFacts | None:
+        """What the catalog knows of a table; None when it can't be asked.
+
+        Args:
+            ask: Runs a query.
+            table: The table's quoted name.
+        """
+        del ask, table
+        return None
+
+    def tables(self, ask: Ask) -> tuple[str, ...]:
+        """Names of tables, to suggest one when a name is wrong."""
+        del ask
+        return ()
+
+
+_WHY = (
+    (("float", "double", "real"), "floating point values can't be compared exactly"),
+    (("uuid", "uniqueidentifier", "guid"), "random ids don't grow"),
+    (("time", "interval"), "a time of day or a duration does not say when"),
+    (("bool", "bit"), "two values order nothing"),
+    (("json", "xml", "array", "[]", "map", "struct"), "documents and lists order nothing"),
+    (("bytea", "binary", "blob", "raw"), "bytes order nothing, SQL Server's rowversion excepted"),
+)
+
+
+def refused_cursor(column: Column, why: str = "") -> CursorColumnError:
+    """The error for a column that can't be a cursor."""
+    native = column.native or column.type
+    if not why:
+        words = f"{native} {column.type}".lower()
+        why = next((reason for names, reason in _WHY if any(name in words for name in names)), "its values order nothing")
+    return CursorColumnError(
+        f"column {column.name!r} ({native}) can't be the cursor: {why}",
+        hint="use a column that grows with every insert and update: a time, a whole number, a rowversion",
+    )
+

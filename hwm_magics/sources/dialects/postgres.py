@@ -1,0 +1,278 @@
+"""PostgreSQL: a type for every type, by its own text where Delta Lake has none."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hwm_magics.arrow import MAX_PRECISION, arrow_type
+from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, Scalar
+from hwm_magics.core.model import Column, SourceIdentity
+from hwm_magics.errors import QueryError
+from hwm_magics.sources.dialects.base import Ask, Clock, Dialect, TableFacts
+from hwm_magics.sources.rendering import Bound, bind_by_text
+from hwm_magics.sources.wire import Described, UnmappedError, Wire, as_is, check_times, parsed
+
+__all__ = ["Postgres", "numeric_name"]
+
+# pg_typeof's names and the catalog's, which drivers report.
+_NAMES = {
+    "int2": "smallint",
+    "int4": "integer",
+    "int8": "bigint",
+    "float4": "real",
+    "float8": "double precision",
+    "bool": "boolean",
+    "varchar": "character varying",
+    "bpchar": "character",
+    "timestamp": "timestamp without time zone",
+    "timestamptz": "timestamp with time zone",
+    "time": "time without time zone",
+    "timetz": "time with time zone",
+    "varbit": "bit varying",
+}
+_PLAIN = {
+    "smallint": "short",
+    "integer": "integer",
+    "bigint": "long",
+    "real": "float",
+    "double precision": "double",
+    "boolean": "boolean",
+    "text": "string",
+    "character varying": "string",
+    "character": "string",
+    "name": "string",
+    "bytea": "binary",
+    "date": "date",
+    "timestamp without time zone": "timestamp_ntz",
+    "timestamp with time zone": "timestamp",
+}
+_ELEMENTS = {
+    name: kind
+    for name, kind in _PLAIN.items()
+    if kind not in ("binary", "date", "timestamp", "timestamp_ntz") and name not in ("name", "character")
+}
+_TEXTS = frozenset({"text", "character varying", "character", "name", "citext", "public.citext"})
+_CASTS = {
+    CursorKind.DECIMAL: "CAST(? AS numeric)",
+    CursorKind.TIMESTAMP: "CAST(? AS timestamp)",
+    CursorKind.TIMESTAMP_TZ: "CAST(? AS timestamptz)",
+}
+_MONEY = "decimal(19,2)"
+_DIGITS = {"timestamp without time zone": 6, "timestamp with time zone": 6}
+
+
+def numeric_name(typmod: int) -> str:
+    """``numeric(12,2)``, of the number that the catalog keeps for it."""
+    if typmod < 4:  # noqa: PLR2004 - the header that typmods carry
+        return "numeric"
+    precision, scale = ((typmod - 4) >> 16) & 0xFFFF, (((typmod - 4) & 0x7FF) ^ 1024) - 1024
+    return f"numeric({precision},{scale})"
+
+
+@dataclass(frozen=True, slots=True)
+class Postgres(Dialect):
+    """PostgreSQL.
+
+    Attributes:
+        native_arrays: Whether the driver delivers arrays as Arrow lists; they travel as JSON else.
+    """
+
+    native_arrays: bool = False
+
+    def literal(self, text: str) -> str:
+        # E'' reads a backslash alike whatever standard_conforming_strings says.
+        doubled = text.replace("'", "''")
+        return f"E'{doubled.replace(chr(92), chr(92) * 2)}'" if "\\" in text else f"'{doubled}'"
+
+    def bind(self, value: CursorValue | Scalar) -> Bound:
+        return bind_by_text(value, _CASTS)
+
+    def exact(self, expression: str, cursor_type: CursorType) -> str:
+        kind = cursor_type.kind
+        if kind not in (CursorKind.TIMESTAMP, CursorKind.TIMESTAMP_TZ):
+            return f"CAST({expression} AS text)"
+        zoned = kind is CursorKind.TIMESTAMP_TZ
+        name, there = ("timestamptz", " AT TIME ZONE 'UTC'") if zoned else ("timestamp", "")
+        # What lies outside of the calendar (infinity too) is told by its own text, to be refused.
+        return (
+            f"CASE WHEN {expression} BETWEEN {name} '0001-01-01 00:00:00{'+00' if zoned else ''}' AND {name} "
+            f"'9999-12-31 23:59:59.999999{'+00' if zoned else ''}' THEN to_char({expression}{there}, "
+            f"'YYYY-MM-DD HH24:MI:SS.US') ELSE CAST({expression} AS text) END"
+        )
+
+    # --- Types --------------------------------------------------------------------------------
+
+    def wire(self, described: Described) -> Wire:
+        native, name = described.native, self.quote(described.name)
+        base = native.partition("(")[0].strip() if native.startswith(("numeric", "character", "timestamp")) else native
+        base = _NAMES.get(base, base)
+        if base == "numeric":
+            return self._numeric(described)
+        if base in _PLAIN:
+            column = Column(described.name, _PLAIN[base], described.nullable, _named(native, base))
+            timed = column.type in ("date", "timestamp", "timestamp_ntz")
+            return Wire(column, _time if timed else as_is, (described.arrow or arrow_type(column.type),))
+        if base == "oid":
+            column = Column(described.name, "long", described.nullable, native)
+            return Wire(column, as_is, (pa.int64(),), cast=f"CAST({name} AS bigint)")
+        if base == "money":
+            column = Column(described.name, _MONEY, described.nullable, native)
+            return Wire(column, parsed, (pa.string(),), (f"CAST(CAST({name} AS numeric) AS text)",))
+        element = _element(native)
+        if element:
+            return self._array(described, element)
+        column = Column(described.name, "string", described.nullable, native)
+        return Wire(column, as_is, (pa.string(),), cast=f"CAST({name} AS text)")
+
+    def _numeric(self, described: Described) -> Wire:
+        found = re.fullmatch(r"numeric\((\d+),\s*(-?\d+)\)", described.native)
+        name = self.quote(described.name)
+        if found is None:
+            raise UnmappedError(
+                f"it has no precision; write CAST({name} AS numeric(38,9)) AS {name}, with the digits that the values have"
+            )
+        scale = max(0, int(found[2]))
+        # numeric(5,-2) holds seven digits, and numeric(3,5) three behind two zeros.
+        precision = max(int(found[1]) + max(0, -int(found[2])), scale)
+        if precision > MAX_PRECISION:
+            raise UnmappedError(f"Delta Lake has {MAX_PRECISION} digits at most; write CAST({name} AS numeric(38,9)) AS {name}")
+        column = Column(described.name, f"decimal({precision},{scale})", described.nullable, described.native)
+        # The driver would make the same text of it, more slowly, and not while the server works.
+        return Wire(column, parsed, (pa.string(),), (f"CAST({name} AS text)",))
+
+    def _array(self, described: Described, element: str) -> Wire:
+        name = self.quote(described.name)
+        native = f"{element}[]"
+        if element not in _ELEMENTS:
+            column = Column(described.name, "string", described.nullable, native)
+            return Wire(column, as_is, (pa.string(),), cast=f"CAST(to_jsonb({name}) AS text)")
+        column = Column(described.name, f"array<{_ELEMENTS[element]}>", described.nullable, native)
+        if self.native_arrays:
+            kind = pa.list_(arrow_type(_ELEMENTS[element]))
+            return Wire(column, _flat, (kind, pa.int32()), (name, f"array_ndims({name})"))
+        return Wire(column, _from_json, (pa.string(),), (f"CAST(to_jsonb({name}) AS text)",))
+
+    def as_text(self, name: str) -> str:
+        return f"CAST({self.quote(name)} AS text) AS {self.quote(name)}"
+
+    def is_text(self, native: str) -> bool:
+        return native.partition("(")[0] in _TEXTS
+
+    # --- Questions ----------------------------------------------------------------------------
+
+    def clock(self, kind: CursorKind, timezone: str | None) -> Clock:
+        zone = f" AT TIME ZONE {self.literal(timezone)}" if timezone else ""
+        if kind is CursorKind.TIMESTAMP_TZ:
+            zone = " AT TIME ZONE 'UTC'"
+        return Clock(f"to_char(clock_timestamp(){zone}, 'YYYY-MM-DD HH24:MI:SS.US')", utc=False)
+
+    def length(self, expression: str) -> str:
+        return f"length({expression})"
+
+    def unlike(self, expression: str, pattern: str) -> str:
+        shape = "".join("[0-9]" if char == "9" else re.escape(char) for char in pattern)
+        return f"{expression} !~ {self.literal(f'^{shape}$')}"
+
+    def identity(self, ask: Ask, place: str) -> SourceIdentity:
+        ((database, server, port, allowed),) = ask(
+            "SELECT current_database(), COALESCE(host(inet_server_addr()), 'local'), "
+            "COALESCE(CAST(inet_server_port() AS text), ''), CASE WHEN "
+            "to_regprocedure('pg_catalog.pg_control_system()') IS NULL THEN 'no' ELSE "
+            "CAST(has_function_privilege('pg_catalog.pg_control_system()', 'execute') AND "
+            "has_function_privilege('pg_catalog.pg_control_checkpoint()', 'execute') AS text) END"
+        )
+        text = f"PostgreSQL database {database} on {place or f'{server}:{port}'}"
+        if allowed != "true":
+            return SourceIdentity(strong=f"postgres/{server}:{port}/{database}", text=text)
+        ((system, timeline),) = ask(
+            "SELECT CAST(system_identifier AS text), CAST((SELECT timeline_id FROM pg_control_checkpoint()) AS text) "
+            "FROM pg_control_system()"
+        )
+        return SourceIdentity(strong=f"postgres/{system}/{database}", epoch=f"timeline {timeline}", text=text)
+
+    def facts(self, ask: Ask, table: str) -> TableFacts | None:
+        rows = ask(_FACTS.replace("{table}", self.literal(table)))
+        if not rows or rows[0][0] is None:
+            return None
+        told: dict[str, Any] = json.loads(rows[0][0])
+        indexes = [index for index in told["indexes"] or [] if None not in index["columns"]]
+        return TableFacts(
+            frozenset(told["not_null"] or ()),
+            frozenset(index["columns"][0] for index in indexes if index["ordered"]),
+            tuple(frozenset(index["columns"]) for index in indexes if index["unique"]),
+            told["rows"] if told["rows"] >= 0 else None,
+        )
+
+    def tables(self, ask: Ask) -> tuple[str, ...]:
+        rows = ask(
+            "SELECT CASE WHEN n.nspname = current_schema() THEN CAST(c.relname AS text) ELSE n.nspname || '.' || c.relname END "
+            "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN "
+            "('r', 'v', 'm', 'f', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') LIMIT 5000"
+        )
+        return tuple(str(name) for (name,) in rows)
+
+
+_FACTS = """
+SELECT CAST(json_build_object(
+  'rows', CAST(c.reltuples AS bigint),
+  'not_null', (SELECT json_agg(a.attname) FROM pg_catalog.pg_attribute a
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND a.attnotnull AND NOT a.attisdropped),
+  'indexes', (SELECT json_agg(json_build_object(
+      'ordered', m.amname = 'btree',
+      'unique', i.indisunique AND i.indimmediate AND NOT (c.relkind = 'r' AND c.relhassubclass),
+      'columns', (SELECT json_agg(a.attname ORDER BY k.at) FROM unnest(i.indkey) WITH ORDINALITY AS k(attnum, at)
+        LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum AND k.attnum > 0
+        WHERE k.at <= i.indnkeyatts)))
+    FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+    JOIN pg_catalog.pg_am m ON m.oid = x.relam
+    WHERE i.indrelid = c.oid AND i.indisvalid AND i.indpred IS NULL)) AS text)
+FROM pg_catalog.pg_class c WHERE c.oid = CAST(to_regclass({table}) AS oid)"""
+
+
+def _named(native: str, base: str) -> str:
+    """The type's name with its precision, in SQL's words."""
+    _, bracket, rest = native.partition("(")
+    return f"{base}({rest}" if bracket and " time zone" not in native else base
+
+
+def _element(native: str) -> str:
+    if native.endswith("[]"):
+        return _NAMES.get(native[:-2], native[:-2])
+    return _NAMES.get(native[1:], native[1:]) if native.startswith("_") else ""
+
+
+def _time(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
+    return as_is([check_times(arrays[0], column)], column)
+
+
+def _flat(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
+    """A list, unless it has more dimensions: the driver would write them all in one row."""
+    dimensions = pc.max(arrays[1]).as_py()
+    if dimensions is not None and dimensions > 1:
+        raise _nested(column)
+    return as_is(arrays, column)
+
+
+def _from_json(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
+    dtype = arrow_type(column.type)
+    lists = [None if text is None else json.loads(text) for text in arrays[0].to_pylist()]
+    if any(isinstance(value, list) for row in lists if row for value in row):
+        raise _nested(column)
+    if pa.types.is_floating(dtype.value_type):
+        # JSON has no NaN and no infinity: they come as text.
+        lists = [None if row is None else [None if value is None else float(value) for value in row] for row in lists]
+    return pa.array(lists, dtype)
+
+
+def _nested(column: Column) -> QueryError:
+    return QueryError(
+        f"column {column.name!r} ({column.native}) holds arrays of more than one dimension",
+        hint=f"write CAST(to_jsonb({column.name}) AS text) AS {column.name} in the query",
+    )

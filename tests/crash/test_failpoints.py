@@ -1,0 +1,56 @@
+"""A load that dies at a named place, whatever it was doing, costs nothing: it is run again, and that is all."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+PLACES = (
+    "after_handle",
+    "after_clock",
+    "mid_read",
+    "after_read",
+    "before_put",
+    "before_acknowledgement",
+    "after_commit",
+)
+COMMITTED = ("before_acknowledgement", "after_commit")
+
+
+@pytest.mark.parametrize("run", ["first run", "increment"])
+@pytest.mark.parametrize("mode", ["append", "upsert"])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_load_that_is_killed_loses_and_doubles_nothing(nursery, shop, place, mode, run):
+    shop.add(10)
+    ours = shop.ours(mode)
+    before = []
+    if run == "increment":
+        ours.load()
+        before = ours.rows("id", "v")
+        shop.add(10)
+        if mode == "upsert":
+            shop.update(3)
+
+    assert nursery.load(ours, place) == -signal.SIGKILL
+    # Readers see the rows before it, or those after it, and nothing between.
+    assert ours.rows("id", "v") == (shop.rows() if place in COMMITTED else before)
+
+    result = ours.load()
+    assert result.status == ("nothing_new" if place in COMMITTED else "loaded")
+    assert ours.rows("id", "v") == shop.rows()
+
+    shop.add(1)
+    ours.load()
+    assert ours.load().status == "nothing_new"
+    assert ours.rows("id", "v") == shop.rows()
+
+
+def test_a_load_that_is_killed_again_and_again_gets_there(nursery, shop):
+    ours = shop.ours("append")
+    for place in PLACES:
+        shop.add(3)
+        assert nursery.load(ours, place) == -signal.SIGKILL
+    shop.add(1)
+    assert nursery.load(ours, None) == 0
+    assert ours.rows("id", "v") == shop.rows()

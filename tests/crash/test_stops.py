@@ -1,0 +1,97 @@
+"""Loads that are interrupted, or killed while they write."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pyarrow.compute as pc
+import pytest
+from crash.processes import ENVIRONMENT, HERE
+from deltalake import DeltaTable
+from traps.loaders import Ours
+
+
+@contextmanager
+def started(ours, place):
+    """A process that loads; see `stopped.py`."""
+    order = json.dumps({"spec": ours.spec(), "connections": ours.connections, "place": place})
+    process = subprocess.Popen(
+        [sys.executable, str(HERE / "stopped.py"), order],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("run", ["first run", "increment"])
+@pytest.mark.parametrize("place", ["mid_read", "after_read"])
+def test_an_interrupt_while_rows_are_read_writes_nothing(shop, place, run):
+    shop.add(10)
+    ours = shop.ours("append")
+    if run == "increment":
+        ours.load()
+        shop.add(10)
+    before = ours.rows()
+    with started(ours, place) as process:
+        assert process.stdout.readline().strip() == place
+        process.send_signal(signal.SIGINT)
+        told, _ = process.communicate()
+    assert process.returncode == 130
+    assert "LoadCancelled" in told
+    assert "nothing was written" in told
+    assert "Traceback" not in told
+    assert ours.rows() == before
+    assert ours.load().status == "loaded"
+    assert ours.rows("id", "v") == shop.rows()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run", ["first run", "increment"])
+def test_a_big_load_that_is_killed_while_it_writes_is_run_again(pg_database, tmp_path, run):
+    rows = 400_000
+    source = {
+        "type": "postgres",
+        "host": pg_database.host,
+        "port": pg_database.port,
+        "database": pg_database.dbname,
+        "username": pg_database.user,
+        "password": pg_database.password,
+    }
+    ours = Ours(source, tmp_path / "lake")
+    with pg_database.connect() as connection:
+        connection.execute("CREATE TABLE t (id int, u timestamp, v text)")
+        insert = (
+            "INSERT INTO t SELECT n, timestamp '2024-01-01' + n * interval '1 s', md5(n::text) || md5((n + 1)::text)"
+            " FROM generate_series(%s::int, %s::int) n"
+        )
+        expected = rows
+        if run == "increment":
+            connection.execute(insert, (rows + 1, rows + 10))
+            connection.execute("UPDATE t SET u = u - interval '1 year'")
+            ours.load()
+            expected += 10
+        connection.execute(insert, (1, rows))
+    before = len(ours.rows("id"))
+    with started(ours, "rows") as process:
+        read = 0
+        while read < rows // 2:
+            phase, _, number = process.stdout.readline().partition(" ")
+            assert phase == "reading"
+            read = int(number)
+        process.kill()
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert len(ours.rows("id")) == before
+    assert ours.load().rows_written == rows
+    ids = DeltaTable(ours.target).to_pyarrow_table(["id"])["id"]
+    assert len(ids) == pc.count_distinct(ids).as_py() == expected
