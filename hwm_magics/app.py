@@ -136,6 +136,10 @@ class Workspace:
 
         return open_source(self.connections.database(spec.read.connection), spec.read)
 
+    def now(self) -> datetime:
+        """This machine's clock."""
+        return datetime.now(UTC)
+
     def plan(self, spec: LoadSpec) -> LoadPlan:
         """Look at target and source, and decide. Nothing is written.
 
@@ -164,7 +168,7 @@ class Workspace:
             values = _target_values(query, target, intent)
             asked = None
             if intent.blocker is None:
-                asked_at = datetime.now(UTC)
+                asked_at = self.now()
                 asked = replace(source.observe(_request(spec, query, intent, values)), asked_at=asked_at)
                 self.failpoint("after_clock")
             plan = plan_load(spec, query, target.state, asked, values=values, abilities=engine.capabilities)
@@ -318,7 +322,7 @@ class Workspace:
 def _target_values(query: SourceQuery, target: OpenTarget, intent: Intent) -> tuple[Param, ...]:
     if intent.blocker is not None or intent.first_run or not query.target_queries:
         return ()
-    found = target.evaluate(query.target_queries)
+    found = target.evaluate(query.target_sql(tuple(column.name for column in target.state.columns)))
     return tuple(Param(f"target_{number}", value) for number, value in enumerate(found, 1))
 
 

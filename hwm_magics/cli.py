@@ -307,8 +307,8 @@ class _Log:
             return
         from rich.console import Console
 
-        from hwm_magics.jobs.load_job import JobStatus
         from hwm_magics.jobs.report import progress_line
+        from hwm_magics.jobs.states import JobStatus
 
         with Console(stderr=True, markup=False, highlight=False).status("") as spinner:
 

@@ -275,7 +275,7 @@ def connection_from(
         return None
     model, make, needed = TYPES[known]
     rest = {key: value for key, value in raw.items() if key != "type"}
-    parsed, failed = validate(model, rest, path, document)
+    parsed, failed = validate(model, rest, path, document, hide=True)
     values: dict[str, Any] = {key: getattr(parsed, key) for key in parsed.model_fields_set}
     for other, usual in _SPELLINGS.items():
         if other in values:
@@ -342,7 +342,7 @@ def _check(
         for key in ("host", "database", "port", "username", "password", "driver"):
             if key in values:
                 report(key, f"{whole} says that already: keep one of them")
-    if kind == "sql" and "url" in values and "://" not in values["url"].masked:
+    if kind in ("sql", "postgres") and "url" in values and "://" not in values["url"].masked:
         report("url", "it is no URL: write one such as postgresql+psycopg://user:password@host/database")
 
 

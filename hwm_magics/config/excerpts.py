@@ -9,12 +9,9 @@ from hwm_magics.connections.secrets import MASK, looks_secret, scrub
 __all__ = ["SHOWABLE", "safe_excerpt", "show_value"]
 
 SHOWABLE = frozenset({
-    "account", "allow_http", "attach", "auth", "bucket", "client_id", "column", "connection",
-    "connections", "container", "database", "defaults", "dialect", "driver", "dsn", "encrypt",
-    "endpoint", "engine", "format", "host", "incremental", "keys", "lag", "mode", "name", "nodes",
-    "options", "path", "pipeline", "port", "read", "region", "root", "service_name", "sid",
-    "table", "tenant_id", "timezone", "trust_server_certificate", "trusted", "type", "username",
-    "write",
+    "account", "bucket", "column", "connection", "connections", "container", "database", "defaults", "dsn",
+    "engine", "format", "host", "incremental", "mode", "name", "path", "port", "read", "region", "root",
+    "service_name", "sid", "table", "timezone", "type", "write",
 })  # fmt: skip
 """Settings whose values are no credentials. Where credentials may stand, only lines that hold
 nothing else are shown whole: a misspelled ``pasword`` must not be the way a password gets out."""
@@ -63,7 +60,9 @@ def show_value(value: object, limit: int = 60) -> str:
     """A value as a message shows it."""
     if isinstance(value, dict):
         return "a mapping"
-    if isinstance(value, list | tuple):
+    if isinstance(value, tuple):
+        return show_value(f"[{', '.join(map(str, value))}]", limit).strip("'")
+    if isinstance(value, list):
         return "a list"
     raw = getattr(value, "raw", None)
     text = scrub(raw if isinstance(raw, str) else repr(value))

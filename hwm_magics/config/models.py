@@ -104,7 +104,8 @@ class IncrementalMode(StrEnum):
 class Strict(BaseModel):
     """A block that refuses keys it does not know."""
 
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    # Built when first used: of a dozen families of connections a project uses two.
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, defer_build=True)
 
 
 def block(what: str) -> BeforeValidator:
@@ -161,7 +162,7 @@ class PartitionModel(Strict):
 class ReadOptionsModel(BaseModel):
     """``read.options``: what is known here; everything else goes to the source."""
 
-    model_config = ConfigDict(extra="allow", arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="allow", arbitrary_types_allowed=True, defer_build=True)
 
     query: Text | None = Field(None, description="Another place for `read.query`.")
     filter: Text | None = Field(None, description="Another place for `read.where`.")
@@ -213,7 +214,7 @@ class WriteOptionsModel(BaseModel):
     """``write.options``: options of the write, and the table's ``delta.…`` properties."""
 
     # Anything else than these is judged in `rules`, which knows the delta.… properties.
-    model_config = ConfigDict(extra="allow", arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="allow", arbitrary_types_allowed=True, defer_build=True)
     __pydantic_extra__: dict[str, _Property]
 
     partition_by: Names | None = Field(None, description="Partition columns of a new table.")

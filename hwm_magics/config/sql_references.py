@@ -49,10 +49,9 @@ class BoundSql:
 def bind_references(sql: str, names: Names) -> BoundSql:
     """Turn the references of a SQL text into parameters.
 
-    ``${since}`` and ``'${since}'`` become ``:since``; ``DATE '${since}'`` becomes
-    ``CAST(:since AS DATE)``. A ``:name`` that stands in the text already gets the value of a param of
-    that name, but of no notebook variable. Comments and ordinary quoted texts are left alone; ``$${``
-    stands for ``${``.
+    ``${since}`` and ``'${since}'`` become ``:since``. A ``:name`` that stands in the text already gets
+    the value of a param of that name, but of no notebook variable. Comments and ordinary quoted texts
+    are left alone; ``$${`` stands for ``${``.
 
     Args:
         sql: The text.
@@ -125,8 +124,11 @@ def _unquoted(
     before = "".join(pieces)
     typed = _TYPED.search(before)
     if typed is not None:
-        pieces[:] = [before[: typed.start()]]
-        return f"CAST({parameter} AS {typed[1]})"
+        # Not rewritten into a cast silently: SQLite casts a text to DATE by taking its year.
+        raise BadReferenceError(
+            f"{typed[1]} '${{{name}}}' can hold no parameter: write CAST(${{{name}}} AS {typed[1]}), "
+            f"or ${{{name}}} alone"
+        )
     prefix = re.search(r"(?<!\w)[NnEe]$", before)
     if prefix is not None:
         pieces[:] = [before[: prefix.start()]]

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from hwm_magics.config.excerpts import show_value
+from hwm_magics.config.excerpts import SHOWABLE, show_value
 from hwm_magics.config.models import (
     IncrementalModel,
     NodeModel,
@@ -17,6 +17,7 @@ from hwm_magics.config.models import (
     WriteOptionsModel,
 )
 from hwm_magics.config.yaml_loader import Document, Path
+from hwm_magics.connections.secrets import MASK
 from hwm_magics.connections.words import listed, near_miss
 from hwm_magics.errors import ConfigError, Problem
 
@@ -80,7 +81,9 @@ def raise_problems(problems: Iterable[Problem], what: str, hint: str | None = No
     raise ConfigError(f"{what} has {count}", tuple(unique), hint=hint)
 
 
-def drop_nothings(raw: Mapping[str, object], path: Path, document: Document) -> tuple[dict[str, object], set[Path]]:
+def drop_nothings(
+    raw: Mapping[str, object], path: Path, document: Document
+) -> tuple[dict[str, object], set[Path]]:
     """Take out the settings that have no value; in a text each is a problem.
 
     Returns:
@@ -109,7 +112,7 @@ def _dropped(raw: object, path: Path, nothings: set[Path]) -> object:
 
 
 def validate(
-    model: type[M], raw: Mapping[str, object], path: Path, document: Document
+    model: type[M], raw: Mapping[str, object], path: Path, document: Document, *, hide: bool = False
 ) -> tuple[M, frozenset[Path]]:
     """Judge a block of settings.
 
@@ -118,6 +121,7 @@ def validate(
         raw: The block.
         path: Where it stands.
         document: Takes the problems.
+        hide: Whether values may be credentials, so that no message repeats one.
 
     Returns:
         The block without what was wrong in it, and the paths of that, so that rules between
@@ -138,7 +142,9 @@ def validate(
                     # What was misspelled is not missing as well.
                     failed.add((*here[:-1], meant or here[-1]))
                 elif each["type"] != "reported":
-                    document.problems.append(document.problem(here, _message(each)))
+                    document.problems.append(
+                        document.problem(here, _message(each, hide=hide and here[-1] not in SHOWABLE))
+                    )
             for each in error.errors(include_url=False, include_input=False):
                 _remove(rest, each["loc"])
 
@@ -161,11 +167,13 @@ def _remove(raw: Any, loc: tuple[int | str, ...]) -> None:
         raw.pop(loc[-1], None)
 
 
-def _message(error: Any) -> str:
+def _message(error: Any, *, hide: bool) -> str:
+    shown = show_value(error["input"])
     if error["type"] == "value_error":
-        return str(error["ctx"]["error"])
+        message = str(error["ctx"]["error"])
+        return message.replace(shown, MASK).replace(str(error["input"]), MASK) if hide else message
     if error["type"] in ("dict_type", "mapping_type", "model_type"):
-        return f"it must be a block of settings (key: value), and this is {show_value(error['input'])}"
+        return "it must be a block of settings (key: value)" + ("" if hide else f", and this is {shown}")
     return "it can't be understood"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import NoReturn, Self, TypeAlias
+from typing import Any, NoReturn, Self, TypeAlias
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -223,7 +223,7 @@ class _StrictLoader(yaml.SafeLoader):
         self.depth -= 1
         return node
 
-    def resolve(self, kind: type[Node], value: str | None, implicit: bool | tuple[bool, bool]) -> str:
+    def resolve(self, kind: type[Node], value: str | None, implicit: Any) -> str:
         """Leave unquoted scalars to `read_scalar`; PyYAML would follow YAML 1.1."""
         if kind is ScalarNode and isinstance(implicit, tuple) and implicit[0]:
             return _MERGE if value == "<<" else _UNQUOTED

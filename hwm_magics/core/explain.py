@@ -170,8 +170,7 @@ def _facts(plan: LoadPlan) -> list[tuple[str, str]]:
         signs += [f"~ {name} ({old} fits {new})" for name, old, new in change.casts]
         if signs:
             facts.append(("Schema", "; ".join(signs)))
-    for sentence in target.restores:
-        facts.append(("Restored", sentence))
+    facts += [("Restored", sentence) for sentence in target.restores]
     return facts
 
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 from itertools import starmap
+from typing import TYPE_CHECKING
 
-from hwm_magics.core.cursor import CursorKind, CursorValue
+from hwm_magics.core.cursor import CursorKind, CursorValue, Scalar
 from hwm_magics.core.model import Param, ReadSpec, Statement, Window, WriteSpec
 from hwm_magics.core.sql_cursor import CursorExpression
 from hwm_magics.core.sql_names import quote, quote_table, split_name, table_parts
 from hwm_magics.core.sql_statement import Draft, Reading
-from hwm_magics.core.sql_text import RESERVED_NAMES, SqlText, is_target_hole
+from hwm_magics.core.sql_text import RESERVED_NAMES, SqlText, everything, is_target_hole
 from hwm_magics.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hwm_magics.core.sql_reader import SqlReader
 
 __all__ = ["CursorExpression", "SourceQuery", "Way", "display", "prepare", "quote", "table_parts"]
 
@@ -117,8 +121,8 @@ class SourceQuery:
             values: As for :meth:`rows`.
 
         Raises:
-            ConfigError: ``:watermark`` has no value, ``:high`` has none and can't be left out, or
-                there is no cursor to put in.
+            ConfigError: ``:watermark`` or a subquery over the target has no value, ``:high`` has none
+                and can't be left out, or there is no cursor to put in.
         """
         draft = self._draft(first_run=first_run, window=window, values=values, probing=True)
         selected = []
@@ -235,21 +239,42 @@ def _read(read: ReadSpec, write: WriteSpec, dialect: str) -> tuple[Reading, tupl
         params=tuple(starmap(Param, read.params.items())),
         initial=read.cursor.initial_value if read.cursor is not None else None,
     )
-    if (read.query, read.where, write.first_run_query) == (None, None, None):
-        return plain, ()
-    # sqlglot takes 0.1 s to import, and a plain table needs none of it.
-    from hwm_magics.core.sql_reader import SqlReader
-
     names = frozenset(tuple(part.lower() for part in split_name(name)) for name in write.names)
-    reader = SqlReader(dialect, names, read.params)
+    reader = _Reader(dialect, names, read.params)
     query = reader.query(read.query, "read.query") if read.query is not None else None
-    where = reader.condition(read.where, "read.where") if read.where is not None else None
+    where = reader.full().condition(read.where, "read.where") if read.where is not None else None
     first = None
     if write.first_run_query is not None:
         # A reader of its own: what it finds of the target is never asked, as there is no target then.
-        first = SqlReader(dialect, names, read.params).query(write.first_run_query, "write.first_run_query")
-    targets = tuple(asked for asked, _ in reader.targets)
-    return replace(plain, query=query, where=where, first=first), targets
+        first = _Reader(dialect, names, read.params).query(write.first_run_query, "write.first_run_query")
+    return replace(plain, query=query, where=where, first=first), reader.targets
+
+
+class _Reader:
+    """Reads texts, with sqlglot only where one needs it: its import takes 0.1 s."""
+
+    def __init__(self, dialect: str, names: frozenset[tuple[str, ...]], params: Mapping[str, Scalar]) -> None:
+        self.dialect = dialect
+        self.names = names
+        self.params = params
+        self._full: SqlReader | None = None
+
+    def full(self) -> SqlReader:
+        if self._full is None:
+            from hwm_magics.core.sql_reader import SqlReader
+
+            self._full = SqlReader(self.dialect, self.names, self.params)
+        return self._full
+
+    def query(self, text: str, label: str) -> SqlText:
+        found = everything(text, label, self.dialect)
+        if found is not None and tuple(part.lower() for part in found[1]) not in self.names:
+            return found[0]
+        return self.full().query(text, label)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return tuple(query for query, _ in self._full.targets) if self._full is not None else ()
 
 
 def _way(texts: Sequence[SqlText], cursor: CursorExpression | None, targets: tuple[str, ...]) -> Way:

@@ -113,6 +113,9 @@ class Draft:
             and (probing or self.high is not None)
         ):
             raise ConfigError("the query names :watermark, and there is no value for it", hint=FIRST_RUN_HINT)
+        asked = {hole.name for text in self.texts for hole in text.target_holes}
+        if probing and not first_run and asked - self.values.keys():
+            raise ConfigError("the query compares with the target, and the target was not asked")
         if probing and self.without_high and any(text.without_high is None for text in self.texts):
             raise ConfigError(
                 "the highest value can't be found, because the query uses :high in another way than column <= :high",

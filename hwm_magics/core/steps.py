@@ -157,9 +157,6 @@ def _other(planned: Planned, *, first_run: bool) -> Statement | None:
         return None
     high = plan.after.value if plan.after else None
     window = Window(None, high) if first_run else Window(high, None, low_inclusive=False)
-    if query.way is Way.TARGET and not first_run and not planned.values:
-        values = tuple(Param(f"target_{n + 1}", None) for n in range(len(query.target_queries)))
-        return query.rows(first_run=False, values=values)
     if not first_run and query.way is Way.WINDOW and high is None:
         return None
     return query.rows(first_run=first_run, window=window, nulls=first_run, values=planned.values)

@@ -50,6 +50,17 @@ MANY_SMALL_FILES = 20
 
 @dataclass(slots=True)
 class Outcome:
+    """What came of a walk.
+
+    Attributes:
+        status: As in :class:`~hwm_magics.core.model.LoadResult`.
+        version: The version that was committed; None for none.
+        written: Rows that the commit holds, by its own metrics; None when it does not say.
+        updated: Of those, rows that replaced another.
+        files, bytes: What the commit added.
+        warnings: Sentences.
+    """
+
     status: Literal["loaded", "nothing_new", "already_loaded", "dry_run"] = "nothing_new"
     version: int | None = None
     written: int | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from hwm_magics.core.cursor import CursorValue, Scalar
+from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, Scalar, TextForm
 from hwm_magics.core.model import Column
 from hwm_magics.core.query import CursorExpression
 from hwm_magics.engines.delta_sql import maximum
@@ -19,18 +19,26 @@ __all__ = ["arrow_schema_of", "columns_of_table", "highest", "query", "scalar", 
 
 
 def columns_of_table(table: DeltaTable) -> tuple[Column, ...]:
+    """The table's columns, in order."""
     from hwm_magics.arrow import columns_of
 
     return columns_of(arrow_schema_of(table))
 
 
 def arrow_schema_of(table: DeltaTable) -> pa.Schema:
+    """The table's schema as Arrow knows it."""
     import pyarrow as pa
 
     return pa.schema(table.schema().to_arrow())
 
 
 def query(table: DeltaTable, sql: str) -> pa.Table:
+    """Run SQL over a table, named ``hwm_target``.
+
+    Raises:
+        QueryError: DataFusion can't run it.
+        TargetReadError: The table's data can't be read.
+    """
     import pyarrow as pa
     from deltalake import QueryBuilder
 
@@ -49,12 +57,25 @@ def query(table: DeltaTable, sql: str) -> pa.Table:
 
 
 def highest(table: DeltaTable, cursor: CursorExpression) -> CursorValue | None:
+    """MAX(cursor) over the table's data; None when there is none."""
+    """MAX(cursor) over the data; the form of a text cursor is read off the value."""
     found = scalar(table, maximum(cursor))
+    if isinstance(found, str):
+        return CursorType(CursorKind.TEXT, form=TextForm.of(found)).value(found)
     return found if isinstance(found, CursorValue) else None
 
 
 def scalar(table: DeltaTable, sql: str) -> CursorValue | Scalar:
-    from hwm_magics.arrow import cursor_type_of, cursor_value
+    """Run SQL that gives one value.
+
+    Returns:
+        A cursor value, exact; None for NULL or no row.
+
+    Raises:
+        QueryError: It gives something else.
+        TargetReadError: The table's data can't be read.
+    """
+    from hwm_magics.arrow import scalar_of
 
     found = query(table, sql)
     if found.num_columns != 1 or found.num_rows > 1:
@@ -62,11 +83,11 @@ def scalar(table: DeltaTable, sql: str) -> CursorValue | Scalar:
             f"{sql} gives {found.num_rows} rows of {found.num_columns} columns, and not one value",
             hint="write SELECT MAX(column) FROM the target",
         )
-    if not found.num_rows or not found.column(0)[0].is_valid:
+    if not found.num_rows:
         return None
     value = found.column(0)[0]
     try:
-        return cursor_value(value, cursor_type_of(value.type))
+        return scalar_of(value)
     except CursorColumnError as error:
         raise QueryError(
             f"{sql} gives {value}: {error.message}", hint="compare with a number, date or time"
@@ -74,5 +95,13 @@ def scalar(table: DeltaTable, sql: str) -> CursorValue | Scalar:
 
 
 def select(table: DeltaTable, columns: list[str], where: str) -> Iterator[pa.RecordBatch]:
+    """Some columns of some rows, in the table's own types: DataFusion gives text as views, which
+    few of Arrow's functions take.
+    """
+    import pyarrow as pa
+
+    own = arrow_schema_of(table)
+    schema = pa.schema([own.field(name).with_nullable(True) for name in columns])
     quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in columns)
-    yield from query(table, f"SELECT {quoted} FROM hwm_target WHERE {where}").to_batches()  # noqa: S608 - quoted
+    found = query(table, f"SELECT {quoted} FROM hwm_target WHERE {where}")  # noqa: S608 - quoted
+    yield from found.cast(schema).to_batches()

@@ -161,7 +161,7 @@ def _in_thread(write: Callable[[], object], run: RunContext) -> BaseException | 
     def work() -> None:
         try:
             write()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
             failure.append(error)
         finally:
             done.set()

@@ -78,7 +78,7 @@ class LocalCatalog:
                         hint="choose another register_table, or write to the registered path",
                     ) from None
         finally:
-            os.unlink(temporary)
+            Path(temporary).unlink()
         self._write_listings()
 
     def names(self) -> dict[str, str]:
@@ -108,9 +108,9 @@ class LocalCatalog:
                 spark.append(f"CREATE SCHEMA IF NOT EXISTS `{parts[-2]}`;")
                 duckdb.append(f'CREATE SCHEMA IF NOT EXISTS "{parts[-2]}";')
             spark.append(f"CREATE TABLE IF NOT EXISTS {ticked} USING DELTA LOCATION '{path}';")
-            duckdb.append(f"CREATE OR REPLACE VIEW {quoted} AS SELECT * FROM delta_scan('{path}');")
+            duckdb.append(f"CREATE OR REPLACE VIEW {quoted} AS SELECT * FROM delta_scan('{path}');")  # noqa: S608 - quoted above
         for name, rows in (("spark.sql", spark), ("duckdb.sql", duckdb)):
             handle, temporary = tempfile.mkstemp(dir=self.root / FOLDER, prefix=".new-")
             with os.fdopen(handle, "w", encoding="utf-8") as stream:
                 stream.write("\n".join(dict.fromkeys(rows)) + "\n")
-            os.replace(temporary, self.root / FOLDER / name)
+            Path(temporary).replace(self.root / FOLDER / name)

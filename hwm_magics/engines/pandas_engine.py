@@ -28,7 +28,6 @@ from hwm_magics.engines.delta_execute import Execution, commit_mark
 from hwm_magics.engines.delta_log import LogReader
 from hwm_magics.engines.delta_open import Address, open_table
 from hwm_magics.engines.delta_read import arrow_schema_of, columns_of_table, highest, query, scalar
-from hwm_magics.engines.delta_sql import typed_literals
 from hwm_magics.engines.local_catalog import LocalCatalog
 from hwm_magics.errors import (
     BlockedError,
@@ -174,7 +173,7 @@ class DeltaTarget:
         """Evaluate scalar queries over the target, by DataFusion, on this handle's version."""
         if self._table is None:
             return tuple(None for _ in queries)
-        return tuple(scalar(self._table, typed_literals(sql, self.state.columns)) for sql in queries)
+        return tuple(scalar(self._table, sql) for sql in queries)
 
     def maximum(self, cursor: CursorExpression) -> CursorValue | None:
         """MAX(cursor) over the target's data."""
@@ -234,7 +233,11 @@ def _registered(address: Address) -> str | None:
 
 
 def _observe(
-    table: DeltaTable, address: Address, spec: LoadSpec, cursor: CursorExpression | None, registered: str | None
+    table: DeltaTable,
+    address: Address,
+    spec: LoadSpec,
+    cursor: CursorExpression | None,
+    registered: str | None,
 ) -> TargetState:
     version = table.version()
     seq = table.transaction_version(app_id(spec.node)) or 0
@@ -245,7 +248,7 @@ def _observe(
     others = found.other_nodes
     if replaces_rows(spec):
         others = other_nodes(LogReader(table).back_from(version), spec.node)
-    properties = dict(metadata.configuration)
+    unsupported = _unsupported(table)
     state = TargetState(
         Existence.EXISTS,
         f"its log is at version {version}",
@@ -254,19 +257,20 @@ def _observe(
         table_id=str(metadata.id),
         columns=columns_of_table(table),
         partition_by=tuple(metadata.partition_columns),
-        properties=properties,
-        has_rows=_has_rows(table),
+        properties=dict(metadata.configuration),
+        has_rows=None if unsupported else _has_rows(table),
         loads=found.loads,
         seq=seq,
         other_nodes=others,
         events=found.events,
         registered_as=registered,
-        unsupported=_unsupported(table),
+        unsupported=unsupported,
         restores=found.restores,
         replaced=found.replaced,
     )
     there = {column.name for column in state.columns}
-    if cursor is not None and cursor.column in there and needs_target_maximum(spec, state):
+    known = cursor is not None and cursor.column in there and not unsupported
+    if cursor is not None and known and needs_target_maximum(spec, state):
         state = replace(state, max_cursor=highest(table, cursor))
     return state
 

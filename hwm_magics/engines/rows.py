@@ -192,13 +192,12 @@ def cursor_array(batch: pa.RecordBatch, cursor: CursorExpression) -> pa.Array:
         other = batch.column(cursor.fallback)
         values = pc.coalesce(values, other.cast(values.type) if other.type != values.type else other)
     if cursor.date_format:
-        parts: list[pa.Array | pa.Scalar] = []
-        for piece in cursor.iso_parts():
-            parts.append(
-                pc.utf8_slice_codeunits(values, piece[0], piece[0] + piece[1])
-                if not isinstance(piece, str)
-                else pa.scalar(piece)
-            )
+        parts = [
+            pa.scalar(piece)
+            if isinstance(piece, str)
+            else pc.utf8_slice_codeunits(values, piece[0], sum(piece))
+            for piece in cursor.iso_parts()
+        ]
         values = pc.binary_join_element_wise(*parts, pa.scalar(""))
     return values
 
@@ -216,7 +215,7 @@ class _Spool:
     def add(self, batch: pa.RecordBatch) -> None:
         self._size += batch.nbytes
         if self._writer is None and self._size > SPOOL:
-            self._file = tempfile.TemporaryFile(prefix="hwm-")
+            self._file = tempfile.TemporaryFile(prefix="hwm-")  # noqa: SIM115 - lives as long as the spool
             self._writer = pa.ipc.new_file(self._file, self._schema)
             for held in self._held:
                 self._writer.write_batch(held)
@@ -323,7 +322,7 @@ def _superseded(
                 if held is None:
                     best[key] = (mark, row, whole[position])
                     continue
-                drop.add(_loser(held, (mark, row, whole[position]), best, key, keys))
+                drop.add(_loser(held, (mark, row, whole[position]), best, key))
         start += batch.num_rows
     _refuse_ties(best, keys)
     return drop
@@ -337,7 +336,6 @@ def _loser(
     new: tuple[object, int, object],
     best: dict[object, tuple[object, int, object]],
     key: object,
-    keys: Sequence[str],
 ) -> int:
     newer = _above(new[0], held[0])
     if newer is None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, overload
 
 from hwm_magics.errors import BlockedError, ConfigError, HwmError, PlanError
 from hwm_magics.jobs.failures import sealed
-from hwm_magics.jobs.load_job import JobStatus, LoadJob, Observers
+from hwm_magics.jobs.load_job import LoadJob
+from hwm_magics.jobs.states import JobStatus, Observers
 
 if TYPE_CHECKING:
     from hwm_magics.core.model import LoadPlan, LoadResult, LoadSpec

@@ -20,7 +20,7 @@ from hwm_magics.core.explain import (
 )
 from hwm_magics.core.render import to_html, to_markdown, to_text
 from hwm_magics.jobs.failures import sealed
-from hwm_magics.jobs.load_job import JobStatus
+from hwm_magics.jobs.states import JobStatus
 
 if TYPE_CHECKING:
     from hwm_magics.core.model import LoadPlan, LoadSpec

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hwm_magics.jobs.load_job import JobStatus
+from hwm_magics.jobs.states import JobStatus
 
 if TYPE_CHECKING:
     from hwm_magics.jobs.load_job import LoadJob

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hwm_magics.errors import ConfigError
-from hwm_magics.jobs.load_job import JobStatus, LoadJob
+from hwm_magics.jobs.load_job import LoadJob
 from hwm_magics.jobs.load_jobs import LoadJobs
+from hwm_magics.jobs.states import JobStatus
 from hwm_magics.notebook.card import Card, Publisher, Summary
 from hwm_magics.notebook.mode import Asking, Choice, Mode
 
 if TYPE_CHECKING:
     from hwm_magics.core.model import LoadSpec
-    from hwm_magics.jobs.load_job import Loader
+    from hwm_magics.jobs.states import Loader
 
 __all__ = ["Front", "failed_jobs", "make_jobs", "perform"]
 

@@ -43,7 +43,8 @@ _NOISE = re.compile(
     re.DOTALL,
 )
 _TAIL = re.compile(
-    r"\s*(?:\n\s*Query was:|\. SQLSTATE:|\n?query: |\nLINE \d+:|\n\[SQL: |;\s*Error while (?:executing|preparing)).*", re.DOTALL
+    r"\s*(?:\n\s*Query was:|\. SQLSTATE:|\n?query: |\nLINE \d+:|\n\[SQL: |;\s*Error while (?:executing|preparing)).*",
+    re.DOTALL,
 )
 _HINTS = {
     "42P01": "check the table's name and schema",
@@ -92,17 +93,29 @@ def _kind(text: str, sqlstate: str, *, connecting: bool) -> tuple[type[SourceErr
     if sqlstate[:2] in ("08", "53") or sqlstate[:4] == "57P0":
         return SourceConnectionError, "check that the server runs and can be reached from here"
     if "created in a thread" in text:
-        return SourceConnectionError, "make it with sqlite3.connect(…, check_same_thread=False): loads run in a thread"
+        return (
+            SourceConnectionError,
+            "make it with sqlite3.connect(…, check_same_thread=False): loads run in a thread",
+        )
     if "can't open lib" in text.lower() or "data source name not found" in text.lower():
-        return SourceConnectionError, "install the ODBC driver, or name one of those that `odbcinst -q -d` lists"
+        return (
+            SourceConnectionError,
+            "install the ODBC driver, or name one of those that `odbcinst -q -d` lists",
+        )
     if connecting or (not sqlstate and _CONNECTION.search(text)):
-        return SourceConnectionError, "check host, port and database, and that the server runs and can be reached from here"
+        return (
+            SourceConnectionError,
+            "check host, port and database, and that the server runs and can be reached from here",
+        )
     return QueryError, ""
 
 
 def suggestion(line: str, known: tuple[str, ...]) -> str:
     """``did you mean …``, for a message that names something that is not there."""
-    named = re.search(r"(?:relation|table|object name|Table|column)[: ]+['\"]?([\w.$ ]+?)['\"]?(?: does not exist|$|\.| )", line)
+    named = re.search(
+        r"(?:relation|table|object name|Table|column)[: ]+['\"]?([\w.$ ]+?)['\"]?(?: does not exist|$|\.| )",
+        line,
+    )
     if named is None or not known:
         return ""
     wanted = named[1].strip()
@@ -118,7 +131,9 @@ def lacking(column: str, columns: tuple[str, ...], what: str) -> QueryError:
     """The error for a column that the query does not give."""
     found = near_miss(column, columns)
     if found is not None:
-        return QueryError(f"{what} {column!r} is not among the query's columns", hint=f"did you mean {found!r}?")
+        return QueryError(
+            f"{what} {column!r} is not among the query's columns", hint=f"did you mean {found!r}?"
+        )
     shown = ", ".join(columns[:20]) + (" …" if len(columns) > 20 else "")  # noqa: PLR2004 - what fits
     return QueryError(f"{what} {column!r} is not among the query's columns", hint=f"they are: {shown}")
 

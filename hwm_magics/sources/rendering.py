@@ -84,7 +84,9 @@ def with_literals(statement: Statement, bind: Binder, quote: Callable[[str], str
             pieces.append(part)
             continue
         bound = bind(part.value)
-        pieces.append(bound.sql if bound.text is None else bound.sql.replace("?", quote(_without_nul(bound.text))))
+        pieces.append(
+            bound.sql if bound.text is None else bound.sql.replace("?", quote(_without_nul(bound.text)))
+        )
     return "".join(pieces)
 
 
@@ -197,6 +199,7 @@ def instant(text: str, zone: str) -> str:
         there = datetime.fromisoformat(whole).replace(tzinfo=UTC).astimezone(ZoneInfo(zone))
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise QueryError(
-            f"the connection's timezone {zone!r} is not a time zone", hint="write a name such as Europe/Zurich"
+            f"the connection's timezone {zone!r} is not a time zone",
+            hint="write a name such as Europe/Zurich",
         ) from error
     return there.replace(tzinfo=None).isoformat(sep=" ") + (f".{fraction}" if fraction else "")

@@ -185,15 +185,31 @@ def projection(wires: Sequence[Wire], quote: Callable[[str], str]) -> tuple[str,
 
 
 def wrapped(
-    statement: Statement, wires: Sequence[Wire], quote: Callable[[str], str], alias: str = "AS hwm_wire"
+    statement: Statement,
+    wires: Sequence[Wire],
+    quote: Callable[[str], str],
+    *,
+    projected: bool,
+    alias: str = "AS hwm_wire",
 ) -> Statement:
-    """The statement with each column selected as it travels; itself when all travel as they are."""
-    if not any(wire.expressions for wire in wires):
+    """The statement with each column selected as it travels; itself when all travel as they are.
+
+    Args:
+        statement: The statement.
+        wires: Its columns' ways.
+        quote: Quotes a name.
+        projected: Whether its columns went through :func:`projection` already.
+        alias: How the derived table is named.
+    """
+    if not any(wire.expressions or (wire.cast and not projected) for wire in wires):
         return statement
-    selected = [part for wire in wires for part in (wire.expressions or (quote(wire.column.name),))]
+    selected: list[str] = []
+    for wire in wires:
+        cast = "" if projected else wire.cast
+        selected += wire.expressions or (cast or quote(wire.column.name),)
     named = ", ".join(f"{part} AS {quote(f'c{at}')}" for at, part in enumerate(selected))
     # The line breaks end a comment on the statement's last line.
-    return Statement((f"SELECT {named} FROM (\n", *statement.parts, f"\n) {alias}"))
+    return Statement((f"SELECT {named} FROM (\n", *statement.parts, f"\n) {alias}"))  # noqa: S608 - quoted
 
 
 def schema_of(wires: Sequence[Wire]) -> pa.Schema:

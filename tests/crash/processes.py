@@ -6,4 +6,5 @@ import os
 from pathlib import Path
 
 HERE = Path(__file__).parent
-ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent.parent), str(HERE.parent)])}
+_ROOTS = [str(HERE.parent.parent), str(HERE.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, _ROOTS)), "OPENBLAS_NUM_THREADS": "1"}

@@ -38,6 +38,7 @@ def main() -> int:
     except HwmError as error:
         print(type(error).__name__, error, flush=True)
         return error.exit_code
+    print(job.result.status, flush=True)
     return 0
 
 

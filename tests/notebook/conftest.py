@@ -225,9 +225,7 @@ class Project:
         with closing(sqlite3.connect(folder / "shop.db")) as shop, shop:
             shop.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, amount REAL, updated_at TIMESTAMP)")
         (folder / "hwm.yaml").write_text(
-            "connections:\n"
-            "  shop: {type: sqlite, database: shop.db}\n"
-            "  lake: {type: local, root: ./lake}\n"
+            "connections:\n  shop: {type: sqlite, database: shop.db}\n  lake: {type: local, root: ./lake}\n"
         )
         self.add(1, 2, 3)
 
@@ -260,6 +258,8 @@ def project(tmp_path, monkeypatch) -> Project:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HWM_MAGICS_MODE", raising=False)
     monkeypatch.delenv("HWM_MAGICS_CONFIG", raising=False)
+    # For kernels: they find the package, installed or not.
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     return Project(tmp_path)
 
 
@@ -285,7 +285,11 @@ class Cell:
     @property
     def everything(self) -> str:
         """All that left the cell, as one text."""
-        lines = self.error._render_traceback_() if hasattr(self.error, "_render_traceback_") else [str(self.error)]
+        lines = (
+            self.error._render_traceback_()
+            if hasattr(self.error, "_render_traceback_")
+            else [str(self.error)]
+        )
         return "\n".join([self.printed, *lines, *(str(each) for each in self.shown)])
 
 

@@ -9,7 +9,7 @@ import pytest
 from hwm_magics.core.model import Decision
 from hwm_magics.engines.base import Progress
 from hwm_magics.errors import SourceConnectionError
-from hwm_magics.jobs.load_job import JobStatus
+from hwm_magics.jobs.states import JobStatus
 from hwm_magics.notebook.card import WIDGET_VIEW, Card, Summary
 
 PATIENCE = 20

@@ -6,7 +6,7 @@ import pytest
 
 from hwm_magics.core.model import Decision
 from hwm_magics.errors import BlockedError, ConfigError, SourceConnectionError
-from hwm_magics.jobs.load_job import JobStatus
+from hwm_magics.jobs.states import JobStatus
 from hwm_magics.notebook.cell import Front, make_jobs, perform
 from hwm_magics.notebook.mode import Asking, Choice, Mode
 

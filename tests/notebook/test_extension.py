@@ -11,21 +11,41 @@ import pytest
 
 import hwm_magics
 
-HEAVY = ["pandas", "pyarrow", "deltalake", "pyspark", "pydantic", "sqlglot", "ipywidgets", "sqlalchemy", "yaml"]
-MAGICS = ["hwm_connections", "hwm_debug", "hwm_history", "hwm_load", "hwm_plan", "hwm_status", "hwm_watermark"]
+HEAVY = [
+    "pandas",
+    "pyarrow",
+    "deltalake",
+    "pyspark",
+    "pydantic",
+    "sqlglot",
+    "ipywidgets",
+    "sqlalchemy",
+    "yaml",
+]
+MAGICS = [
+    "hwm_connections",
+    "hwm_debug",
+    "hwm_history",
+    "hwm_load",
+    "hwm_plan",
+    "hwm_status",
+    "hwm_watermark",
+]
 
 
 def python(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
     return done.stdout
 
 
 def test_importing_and_loading_the_extension_imports_nothing_heavy():
     code = (
         "import sys; from IPython.core.interactiveshell import InteractiveShell\n"
-        "shell = InteractiveShell(); before = set(sys.modules)\n"
+        "shell = InteractiveShell()\n"
         "import hwm_magics; hwm_magics.load_ipython_extension(shell); shell.run_cell('x = 1')\n"
-        f"print(sorted({HEAVY!r} & sys.modules.keys()) if False else [m for m in {HEAVY!r} if m in sys.modules])\n"
+        f"print([m for m in {HEAVY!r} if m in sys.modules])\n"
     )
     assert python(code).strip() == "[]"
 
@@ -72,15 +92,14 @@ def registered(shell) -> list[str]:
 def test_unloading_takes_magics_and_configuration_away(bare_shell):
     shell = bare_shell.shell
     cleanup = list(shell.input_transformers_cleanup)
-    configurables = list(shell.configurables)
     bare_shell("%load_ext hwm_magics")
     assert registered(shell) == MAGICS
     assert bare_shell("%config HwmMagics.mode = 'plan'").error is None
     bare_shell("%unload_ext hwm_magics")
     assert registered(shell) == []
     assert shell.input_transformers_cleanup == cleanup
-    assert shell.configurables == configurables
-    assert "Invalid config" in str(bare_shell("%config HwmMagics.mode").everything)
+    assert not [each for each in shell.configurables if type(each).__name__ == "HwmMagics"]
+    assert "HwmMagics" not in bare_shell("%config").printed
 
 
 def test_loading_twice_and_reloading_are_the_same_as_loading_once(bare_shell):
@@ -91,7 +110,9 @@ def test_loading_twice_and_reloading_are_the_same_as_loading_once(bare_shell):
     hwm_magics.load_ipython_extension(shell)
     assert registered(shell) == MAGICS
     assert sum(type(each).__name__ == "HwmMagics" for each in shell.configurables) == 1
-    assert sum(each.__name__ == "keep_bodies" for each in shell.input_transformers_cleanup) == 1
+    assert (
+        sum(getattr(each, "__name__", "") == "keep_bodies" for each in shell.input_transformers_cleanup) == 1
+    )
 
 
 def test_every_magic_documents_its_options(bare_shell):
@@ -102,4 +123,6 @@ def test_every_magic_documents_its_options(bare_shell):
         magic = bare_shell.shell.find_line_magic(name) or bare_shell.shell.find_cell_magic(name)
         for action in magic.parser._actions:
             assert action.help, (name, action)
-        assert all(option in magic.__doc__ for action in magic.parser._actions for option in action.option_strings)
+        assert all(
+            option in magic.__doc__ for action in magic.parser._actions for option in action.option_strings
+        )

@@ -20,8 +20,9 @@ from hwm_magics.errors import (
     SourceConnectionError,
     StalePlanError,
 )
-from hwm_magics.jobs.load_job import JobStatus, LoadJob
+from hwm_magics.jobs.load_job import LoadJob
 from hwm_magics.jobs.load_jobs import LoadJobs, in_order
+from hwm_magics.jobs.states import JobStatus
 
 PATIENCE = 20
 

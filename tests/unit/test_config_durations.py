@@ -103,9 +103,7 @@ def test_an_unknown_unit_is_refused(unit):
         span(1, unit)
 
 
-@given(
-    st.integers(0, 500), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59), st.integers(0, 999)
-)
+@given(st.integers(0, 500), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59), st.integers(0, 999))
 def test_both_notations_say_the_same(days, hours, minutes, seconds, millis):
     expected = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds, milliseconds=millis)
     assert parse_duration(f"{days}d{hours}h{minutes}m{seconds}s{millis}ms") == expected

@@ -11,6 +11,7 @@ import yaml
 
 from hwm_magics.config.defaults import Defaults
 from hwm_magics.config.schema import EXAMPLE, parse, read_body
+from hwm_magics.connections import secrets
 from hwm_magics.connections.secrets import Secret
 from hwm_magics.core.model import (
     Boundary,
@@ -23,6 +24,17 @@ from hwm_magics.core.model import (
     WriteMode,
     WriteSpec,
 )
+
+
+@pytest.fixture(autouse=True)
+def _secrets_of_its_own():
+    """A test must not pass because another one made its secret known, nor mask what another one looks for."""
+    kept = secrets._known.copy()
+    secrets._known.clear()
+    yield
+    secrets._known.clear()
+    secrets._known.update(kept)
+
 
 SEED = Path(__file__).with_name("data") / "seed_orders.yaml"
 QUICK_START = """\
@@ -53,7 +65,9 @@ def incremental(settings: str) -> CursorSpec:
 
 def write(settings: str, read: str = "") -> WriteSpec:
     """The target of a load with these write settings, in flow style."""
-    return load(f"read: {{connection: c, table: t{read}}}\nwrite: {{connection: l, path: p, {settings}}}\n").write
+    return load(
+        f"read: {{connection: c, table: t{read}}}\nwrite: {{connection: l, path: p, {settings}}}\n"
+    ).write
 
 
 class TestSeed:
@@ -154,7 +168,9 @@ nodes:
         assert found.names == {"root", "since"}
 
     def test_a_pipeline_with_its_nodes_by_name(self):
-        found = body("nodes:\n  load_orders:\n    read: {connection: c, table: t}\n    write: {connection: l, path: p}")
+        found = body(
+            "nodes:\n  load_orders:\n    read: {connection: c, table: t}\n    write: {connection: l, path: p}"
+        )
         assert [spec.node for spec in found.loads] == ["load_orders"]
 
     def test_a_mapping_or_list_from_python(self):
@@ -221,7 +237,8 @@ write:
   keys: [id]
   first_run_query: SELECT * FROM dbo.orders WHERE region = ${region}
   schema: strict
-  options: {partition_by: [d], optimize_write: false, delta.appendOnly: true, delta.logRetentionDuration: interval 7 days}
+  options:
+    {partition_by: [d], optimize_write: false, delta.appendOnly: true, delta.logRetentionDuration: interval 7 days}
 """)
         assert spec.node == "orders"
         assert spec.engine == "pandas"
@@ -303,7 +320,10 @@ class TestSpellings:
             ("state_key: my_orders", "it has no effect"),
             ("mode: rolling_window, lookback: 3", "taken as 3 days"),
             ("mode: rolling_window, lookback: 3, unit: month", "taken as 93 days"),
-            ("mode: rolling_window, lookback: 3, unit: day, watermark_lag: 2h", "no effect with mode: rolling_window"),
+            (
+                "mode: rolling_window, lookback: 3, unit: day, watermark_lag: 2h",
+                "no effect with mode: rolling_window",
+            ),
         ],
     )
     def test_that_mean_less_than_they_say_are_noted_with_their_line(self, settings, words):
@@ -371,7 +391,9 @@ class TestSpellings:
         assert found.keys == ("a", "b")
         assert found.properties == {}
 
-    @pytest.mark.parametrize("settings", ["{name}: d", "{name}: [d]", "options: {{{name}: d}}", "options: {{{name}: [d]}}"])
+    @pytest.mark.parametrize(
+        "settings", ["{name}: d", "{name}: [d]", "options: {{{name}: d}}", "options: {{{name}: [d]}}"]
+    )
     @pytest.mark.parametrize("name", ["partition_by", "cluster_by"])
     def test_of_the_layout(self, settings, name):
         assert getattr(write(settings.format(name=name)), name) == ("d",)
@@ -410,10 +432,24 @@ class TestSpellings:
         assert write(f"mode: {mode}, keys: [a]").mode is mode
 
     @pytest.mark.parametrize(
-        "format_", ["sql", "sql_server", "postgres", "mysql", "sqlite", "oracle", "duckdb", "odbc", "mssql", "postgresql"]
+        "format_",
+        [
+            "sql",
+            "sql_server",
+            "postgres",
+            "mysql",
+            "sqlite",
+            "oracle",
+            "duckdb",
+            "odbc",
+            "mssql",
+            "postgresql",
+        ],
     )
     def test_of_sources(self, format_):
-        assert load(f"read: {{connection: c, table: t, format: {format_}}}\nwrite: {{connection: l, path: p}}")
+        assert load(
+            f"read: {{connection: c, table: t, format: {format_}}}\nwrite: {{connection: l, path: p}}"
+        )
 
     @pytest.mark.parametrize("engine", ["auto", "pandas", "spark"])
     def test_of_engines(self, engine):
@@ -430,8 +466,16 @@ class TestDefaults:
     def test_fill_what_is_open_and_nothing_else(self):
         defaults = Defaults(
             engine="pandas",
-            read={"connection": "other", "incremental": {"column": "updated_at", "lag": "1h", "nulls": "error"}},
-            write={"connection": "other", "mode": "upsert", "keys": ["id"], "options": {"delta.appendOnly": "true"}},
+            read={
+                "connection": "other",
+                "incremental": {"column": "updated_at", "lag": "1h", "nulls": "error"},
+            },
+            write={
+                "connection": "other",
+                "mode": "upsert",
+                "keys": ["id"],
+                "options": {"delta.appendOnly": "true"},
+            },
         )
         text = """
 read: {connection: c, table: t, incremental: {watermark_lag: 5m}}
@@ -470,12 +514,19 @@ write: {connection: l, path: p, options: {delta.dataSkippingNumIndexedCols: 5}}
             "read": {"query": query},
             "write": {"path": "raw/orders", "register_table": "raw.orders", "mode": mode},
         }
-        defaults = Defaults(read={"connection": "c", "incremental": {"column": "u"}}, write={"connection": "l"})
+        defaults = Defaults(
+            read={"connection": "c", "incremental": {"column": "u"}}, write={"connection": "l"}
+        )
         assert load(raw, defaults=defaults).read.cursor is None
 
     def test_a_default_cursor_holds_for_any_other_query(self):
-        raw = {"read": {"query": "SELECT * FROM raw.orders_2 WHERE a::high > 1"}, "write": {"path": "raw/orders"}}
-        defaults = Defaults(read={"connection": "c", "incremental": {"column": "u"}}, write={"connection": "l"})
+        raw = {
+            "read": {"query": "SELECT * FROM raw.orders_2 WHERE a::high > 1"},
+            "write": {"path": "raw/orders"},
+        }
+        defaults = Defaults(
+            read={"connection": "c", "incremental": {"column": "u"}}, write={"connection": "l"}
+        )
         assert load(raw, defaults=defaults).read.cursor == CursorSpec("u")
 
 
@@ -507,4 +558,7 @@ params: {table: orders, lag: 10}
         assert load(text + "write: {connection: l, path: p}").read.params == {"since": "2024-05-01"}
 
     def test_the_escape_gives_the_characters(self):
-        assert load("read: {connection: c, table: 'a$${b}'}\nwrite: {connection: l, path: p}").read.table == "a${b}"
+        assert (
+            load("read: {connection: c, table: 'a$${b}'}\nwrite: {connection: l, path: p}").read.table
+            == "a${b}"
+        )

@@ -11,6 +11,7 @@ import pytest
 from hwm_magics.config.defaults import Defaults
 from hwm_magics.config.project import Project, find_file, find_project, read_connections, read_project
 from hwm_magics.config.schema import parse
+from hwm_magics.connections import secrets
 from hwm_magics.connections.adls import AdlsConnection
 from hwm_magics.connections.gcs import GcsConnection
 from hwm_magics.connections.local import LocalConnection
@@ -23,6 +24,16 @@ from hwm_magics.connections.sql import DuckDbConnection, MySqlConnection, Oracle
 from hwm_magics.connections.sql_server import SqlServerConnection
 from hwm_magics.connections.sqlite import SqliteConnection
 from hwm_magics.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _secrets_of_its_own():
+    """A test must not pass because another one made its secret known, nor mask what another one looks for."""
+    kept = secrets._known.copy()
+    secrets._known.clear()
+    yield
+    secrets._known.clear()
+    secrets._known.update(kept)
 
 
 def project(tmp_path: Path, text: str, **environ: str) -> Project:
@@ -187,7 +198,7 @@ defaults:
             "line 12: defaults.engine: 'panda' is not known: did you mean 'pandas'?",
             "line 13: defaults.mode: 'runn' is not known: did you mean 'run'?",
             "line 14: defaults.read.conection: the key 'conection' is not known",
-            "line 15: defaults.write.merge_keys: it says a list, and defaults.write.keys says a list",
+            "line 15: defaults.write.merge_keys: it says [b], and defaults.write.keys says [a]: keep one of them",
             "line 16: defaults.other: the key 'other' is not known here: there are engine, mode, read, write",
         ]:
             assert words in text
@@ -212,7 +223,9 @@ class TestCell:
         expected = (LocalConnection(name="lake", root=str(tmp_path / "lake")),)
         assert read_connections(text, folder=tmp_path) == expected
         assert read_connections("connections:\n  " + text, folder=tmp_path) == expected
-        assert read_connections({"lake": {"type": "local", "root": Path("lake")}}, folder=tmp_path) == expected
+        assert (
+            read_connections({"lake": {"type": "local", "root": Path("lake")}}, folder=tmp_path) == expected
+        )
 
     def test_takes_notebook_variables(self, tmp_path):
         text = "erp: {type: postgres, host: '${host}', database: d, username: u, password: '${pw}'}"
@@ -244,12 +257,19 @@ class TestFamilies:
             ("type: adls, account: a, container: c", AdlsConnection(name="x", account="a", container="c")),
             (
                 "type: adls, account_name: a, container: c, root: b, account_key: k123",
-                AdlsConnection(name="x", account="a", container="c", root="b", auth="key", account_key=Secret("k123")),
+                AdlsConnection(
+                    name="x", account="a", container="c", root="b", auth="key", account_key=Secret("k123")
+                ),
             ),
             (
                 "type: adls, account: a, container: c, auth: cli, endpoint: 'http://127.0.0.1:1/a', allow_http: true",
                 AdlsConnection(
-                    name="x", account="a", container="c", auth="cli", endpoint="http://127.0.0.1:1/a", allow_http=True
+                    name="x",
+                    account="a",
+                    container="c",
+                    auth="cli",
+                    endpoint="http://127.0.0.1:1/a",
+                    allow_http=True,
                 ),
             ),
             (
@@ -273,14 +293,19 @@ class TestFamilies:
             ),
             (
                 "type: sql_server, host: h, database: d, trusted: true, encrypt: strict, driver: D",
-                SqlServerConnection(name="x", host="h", database="d", trusted=True, encrypt="strict", driver="D"),
+                SqlServerConnection(
+                    name="x", host="h", database="d", trusted=True, encrypt="strict", driver="D"
+                ),
             ),
             (
                 "type: sql_server, connection_string: 'SERVER=h'",
                 SqlServerConnection(name="x", connection_string=Secret("SERVER=h")),
             ),
             ("type: mysql, host: h, database: d", MySqlConnection(name="x", host="h", database="d")),
-            ("type: oracle, host: h, service_name: s", OracleConnection(name="x", host="h", service_name="s")),
+            (
+                "type: oracle, host: h, service_name: s",
+                OracleConnection(name="x", host="h", service_name="s"),
+            ),
             ("type: sqlite, database: ':memory:'", SqliteConnection(name="x", database=":memory:")),
             ("type: duckdb, database: ':memory:'", DuckDbConnection(name="x", database=":memory:")),
             (
@@ -299,7 +324,7 @@ class TestFamilies:
             ("type: 5", "it must be one of local"),
             ("type: mssql", "did you mean 'sql_server'?"),
             ("type: azure_blob", "did you mean 'adls'?"),
-            ("type: csv", "is not known: write one of"),
+            ("type: avro", "is not known: write one of"),
             ("type: adls, account: a, container: c, auth: keys", "did you mean 'key'?"),
             ("type: adls, account: a, container: c, auth: key", "auth: key needs account_key"),
             ("type: adls, account: a, container: c, client_secret: s", "needs client_id"),
@@ -310,7 +335,10 @@ class TestFamilies:
             ("type: odbc, dsn: a, dialect: tsq", "did you mean 'tsql'?"),
             ("type: postgres, url: 'postgresql://h/d', host: h", "url says that already"),
             ("type: sql, url: nonsense", "it is no URL"),
-            ("type: sql_server, host: h, database: d, encrypt: perhaps", "yes, no, optional, mandatory, strict"),
+            (
+                "type: sql_server, host: h, database: d, encrypt: perhaps",
+                "yes, no, optional, mandatory, strict",
+            ),
             ("type: sqlite, database: a, attach: {main: b}", "can't be a schema's name"),
             ("type: sqlite, database: a, attach: {'a;b': b}", "can't be a schema's name"),
             ("type: sqlite, database: a, attach: b.db", "mapping of schema names"),
@@ -336,7 +364,7 @@ class TestNothingLeaks:
         "type: adls, account: a, container: c, sas_token: '?sig=planted-secret'",
         "type: s3, bucket: b, access_key_id: i, secret_access_key: planted-secret, session_token: planted-secret",
         "type: s3, bucket: b, options: {aws_secret_access_key: planted-secret}",
-        "type: gcs, bucket: b, service_account_key: '{\"private_key\": \"planted-secret\"}'",
+        'type: gcs, bucket: b, service_account_key: \'{"private_key": "planted-secret"}\'',
     )
 
     @pytest.mark.parametrize("settings", SETTINGS)
@@ -355,9 +383,6 @@ class TestNothingLeaks:
             "    pwrd: planted-secret",
             "    pw: 'planted-secret",
             "    x: planted-secret: y",
-            "    port: planted-secret",
-            "    type: planted-secret",
-            "    auth: planted-secret",
             "    encrypt: planted-secret",
             "    url: nonsense-planted-secret",
             "    password: planted-secret\n    password: planted-secret",
@@ -376,14 +401,9 @@ class TestNothingLeaks:
     @pytest.mark.parametrize("kind", ["postgres", "sql", "adls", "sql_server", "sqlite", "nothing"])
     def test_by_a_mistake_in_the_file(self, line, kind, tmp_path):
         text = f"connections:\n  erp:\n    type: {kind}\n{line}\n"
-        if line.startswith("    type"):
-            text = f"connections:\n  erp:\n{line}\n"
-            if "planted" in line:
-                pytest.skip("a type is no credential, and its near miss must be shown")
         found = problems(tmp_path, text)
         assert found
-        if "auth" not in line and "port" not in line:
-            assert "planted-secret" not in "\n".join(found)
+        assert "planted-secret" not in "\n".join(found)
 
     def test_by_an_error_about_an_unset_variable(self, tmp_path):
         text = "connections:\n  erp: {type: sql, url: 'postgresql://u:planted-secret@${env:NOPE}/d'}\n"

@@ -195,7 +195,9 @@ def test_nothing_reads_as_none(text):
 
 
 def test_a_problem_finds_the_line_of_a_value_of_a_key_and_of_a_piece_of_a_text():
-    document = load_yaml("read:\n  query: |\n    SELECT 1\n    WHERE a > ${since}\n  keys:\n    - a\n    - b\n", offset=1)
+    document = load_yaml(
+        "read:\n  query: |\n    SELECT 1\n    WHERE a > ${since}\n  keys:\n    - a\n    - b\n", offset=1
+    )
     assert document.problem(("read", "query"), "m", near="${since}").line == 5
     assert document.problem(("read", "keys"), "m").line == 6
     assert document.problem(("read", "keys", 1), "m").line == 8

@@ -54,7 +54,7 @@ DECISIONS = {
         a_spec(),
         LOADED,
         None,
-        "Will append the rows of orders with u from 2024-06-01 08:50:00 up to 2024-06-02 11:59:00 to orders (version 5).",
+        "Will append the rows of orders with u from 2024-06-01 08:50:00 up to 2024-06-02 11:59:00 to orders",
     ),
     "INCREMENTAL, upsert": (a_spec("upsert"), LOADED, None, "Will merge on id the rows of orders"),
     "INCREMENTAL, append_once": (a_spec("append_once"), LOADED, None, "Will insert, where id is new,"),

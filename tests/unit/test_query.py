@@ -9,6 +9,8 @@ import pytest
 from hwm_magics.core.cursor import CursorKind, CursorType
 from hwm_magics.core.model import CursorSpec, Param, ReadSpec, Statement, Window, WriteSpec
 from hwm_magics.core.query import CursorExpression, Way, display, prepare
+from hwm_magics.core.sql_reader import SqlReader
+from hwm_magics.core.sql_text import everything
 from hwm_magics.errors import ConfigError, QueryError
 
 DIALECTS = ["postgres", "sqlite", "tsql", "mysql", "oracle", "duckdb"]
@@ -238,6 +240,22 @@ def test_the_query_wins_over_the_table():
 )
 def test_base_table(dialect, text, table):
     assert prepared(dialect, query=text, cursor=CursorSpec("u")).base_table == table
+
+
+@pytest.mark.parametrize("dialect", [*DIALECTS, "snowflake", "spark"])
+@pytest.mark.parametrize("text", ["SELECT * FROM a.B", " select *\n\tfrom  t ; ", "SELECT * FROM x_1.y.z;"])
+def test_the_short_cut_reads_as_the_parser_does(dialect, text):
+    short = everything(text, "read.query", dialect)
+    assert short is not None
+    assert short[0] == SqlReader(dialect, frozenset(), {}).query(text, "read.query")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["SELECT * FROM t x", "SELECT * FROM t--", "SELECT * FROM [t]", "SELECT a FROM t", "SELECT * FROM 1t"],
+)
+def test_the_short_cut_is_for_nothing_else(text):
+    assert everything(text, "read.query", "tsql") is None
 
 
 # --- What is refused
@@ -873,6 +891,14 @@ def test_a_missing_watermark_is_never_bound_as_null_where_rows_are_read():
         query.probe(("MAX({cursor})",), first_run=False)
     assert "u > :watermark" in display(query.rows(first_run=False, window=Window()))
     assert "1 = 0" in display(query.rows(first_run=False, window=Window(None, HIGH), limit_zero=True))
+
+
+def test_a_probe_without_the_targets_answer_is_refused():
+    query = prepared(query=SEED)
+    with pytest.raises(ConfigError, match="the target was not asked"):
+        query.probe(("COUNT(*)",), first_run=False)
+    query.probe(("COUNT(*)",), first_run=False, values=(Param("target_1", None),))
+    query.probe(("COUNT(*)",), first_run=True)
 
 
 def test_watermark_in_a_where_around_a_table():

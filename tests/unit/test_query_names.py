@@ -189,7 +189,8 @@ def test_iso_parts_are_slices_counted_from_0():
 PLAIN_TABLE = """
 from hwm_magics.core.model import CursorSpec, ReadSpec, Window, WriteSpec
 from hwm_magics.core.query import display, prepare
-query = prepare(ReadSpec("c", table="dbo.orders", cursor=CursorSpec("u")), WriteSpec("l", path="p"), "tsql")
+write = WriteSpec("l", path="p", register_table="raw.orders", first_run_query="SELECT * FROM dbo.orders")
+query = prepare(ReadSpec("c", table="dbo.orders", cursor=CursorSpec("u")), write, "tsql")
 display(query.rows(first_run=False, window=Window()))
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ from hwm_magics.errors import HwmError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from servers import PgDatabase
 
 TIME = CursorType(CursorKind.TIMESTAMP, 6)
 INT = CursorType(CursorKind.INTEGER)
@@ -93,15 +95,27 @@ class Database:
         return tuple(str(value) if isinstance(value, datetime) else value for value in found)
 
 
-@pytest.fixture(params=["sqlite", "duckdb", pytest.param("postgres", marks=pytest.mark.server)])
-def database(request: pytest.FixtureRequest) -> Iterator[Database]:
-    if request.param == "postgres":
-        with request.getfixturevalue("pg_database").connect() as connection:
-            yield Database("postgres", connection)
-        return
-    opened: Any = sqlite3.connect(":memory:") if request.param == "sqlite" else duckdb.connect()
-    yield Database(request.param, opened)
-    opened.close()
+@pytest.fixture
+def on_sqlite() -> Iterator[Database]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        yield Database("sqlite", connection)
+
+
+@pytest.fixture
+def on_duckdb() -> Iterator[Database]:
+    with duckdb.connect() as connection:
+        yield Database("duckdb", connection)
+
+
+@pytest.fixture
+def on_postgres(pg_database: PgDatabase) -> Iterator[Database]:
+    with pg_database.connect() as connection:
+        yield Database("postgres", connection)
+
+
+@pytest.fixture(params=["on_sqlite", "on_duckdb", pytest.param("on_postgres", marks=pytest.mark.server)])
+def database(request: pytest.FixtureRequest) -> Database:
+    return request.getfixturevalue(request.param)
 
 
 def test_windows_around_a_table(database):
@@ -142,15 +156,13 @@ def test_trap_43_a_trailing_comment_a_percent_sign_and_an_or(database):
     assert database.ids(query, window=Window(time("2024-06-03"), None)) == [4]
 
 
-def test_trap_44_a_quoted_cursor_reads_the_column_of_that_spelling(database):
-    if database.dialect != "postgres":
-        pytest.skip("only PostgreSQL has two columns that differ in case")
-    database.connection.execute('CREATE TABLE t ("UpdatedAt" int, updatedat int)')
-    database.connection.execute("INSERT INTO t VALUES (1, 9), (9, 1)")
-    query = database.prepare(table="t", cursor=CursorSpec("UpdatedAt"))
-    assert database.rows(query, window=Window(INT.value(5), None)) == [(9, 1)]
-    inferred = database.prepare(query="SELECT * FROM t WHERE UpdatedAt > :watermark")
-    assert database.probe(inferred, "MAX({cursor})", window=Window(INT.value(0), None)) == (9,)
+def test_trap_44_a_quoted_cursor_reads_the_column_of_that_spelling(on_postgres):
+    on_postgres.connection.execute('CREATE TABLE t ("UpdatedAt" int, updatedat int)')
+    on_postgres.connection.execute("INSERT INTO t VALUES (1, 9), (9, 1)")
+    query = on_postgres.prepare(table="t", cursor=CursorSpec("UpdatedAt"))
+    assert on_postgres.rows(query, window=Window(INT.value(5), None)) == [(9, 1)]
+    inferred = on_postgres.prepare(query="SELECT * FROM t WHERE UpdatedAt > :watermark")
+    assert on_postgres.probe(inferred, "MAX({cursor})", window=Window(INT.value(0), None)) == (9,)
     assert inferred.cursor.column == "updatedat"
 
 
@@ -278,34 +290,33 @@ def test_columns_and_where_on_a_query(database):
     assert database.probe(query, "COUNT(*)") == (4,)
 
 
-def test_distinct_on_keeps_the_order_that_chooses_its_rows(database):
-    if database.dialect == "sqlite":
-        pytest.skip("SQLite has no DISTINCT ON")
+@pytest.mark.parametrize("name", ["on_duckdb", pytest.param("on_postgres", marks=pytest.mark.server)])
+def test_distinct_on_keeps_the_order_that_chooses_its_rows(request, name):
+    database = request.getfixturevalue(name)
     text = "SELECT DISTINCT ON (region) * FROM dbo.orders WHERE id < 5 ORDER BY region, updated_at DESC"
     query = database.prepare(query=text, cursor=CURSOR)
     assert database.ids(query, window=Window(time("2024-06-01"), None)) == [2, 4]
 
 
-def test_dollar_quotes_json_and_slices(database):
-    if database.dialect != "postgres":
-        pytest.skip("PostgreSQL's own syntax")
-    text = """SELECT id, $$it's :watermark %s ?$$ AS a, E'\\':x' AS b, (ARRAY[id, 2, 3])[1:2] AS c, '12:00'::time AS d FROM
-    dbo.orders WHERE '{"k": 1}'::jsonb ? 'k' AND id % 2 = :odd AND updated_at::date > '2024-06-01' /* /* :x */ */"""
-    query = database.prepare(query=text, params={"odd": 1})
-    assert [(row[0], row[1], row[2]) for row in database.rows(query)] == [(3, "it's :watermark %s ?", "':x")]
-    wrapped = database.prepare(query=text, params={"odd": 1}, cursor=CursorSpec("id"))
-    assert database.ids(wrapped, window=Window(INT.value(2), INT.value(4))) == [3]
+def test_dollar_quotes_json_and_slices(on_postgres):
+    text = """SELECT id, $$it's :watermark %s ?$$ AS a, E'\\':x' AS b, (ARRAY[id])[1:2] AS c, '12:00'::time
+    /* /* :x */ */ FROM dbo.orders WHERE '{"k": 1}'::jsonb ? 'k'
+    AND id % 2 = :odd AND updated_at::date > '2024-06-01' -- :x"""
+    query = on_postgres.prepare(query=text, params={"odd": 1})
+    assert [(row[0], row[1], row[2]) for row in on_postgres.rows(query)] == [
+        (3, "it's :watermark %s ?", "':x")
+    ]
+    wrapped = on_postgres.prepare(query=text, params={"odd": 1}, cursor=CursorSpec("id"))
+    assert on_postgres.ids(wrapped, window=Window(INT.value(2), INT.value(4))) == [3]
 
 
-def test_duckdb_may_begin_with_from(database):
-    if database.dialect != "duckdb":
-        pytest.skip("DuckDB's own syntax")
-    query = database.prepare(query="FROM dbo.orders WHERE id > 1", cursor=CURSOR)
-    assert database.ids(query, window=Window(time("2024-06-04"), None)) == [6]
-    query = database.prepare(
+def test_duckdb_may_begin_with_from(on_duckdb):
+    query = on_duckdb.prepare(query="FROM dbo.orders WHERE id > 1", cursor=CURSOR)
+    assert on_duckdb.ids(query, window=Window(time("2024-06-04"), None)) == [6]
+    query = on_duckdb.prepare(
         query="SELECT {'a':id} AS s, [1, 2, 3][1:2] AS l, id FROM dbo.orders WHERE id = :i", params={"i": 3}
     )
-    assert database.rows(query) == [({"a": 3}, [1, 2], 3)]
+    assert on_duckdb.rows(query) == [({"a": 3}, [1, 2], 3)]
 
 
 # --- Any query: what comes of a wrapped text is what comes of the text, filtered

@@ -27,10 +27,12 @@ class Clock:
     Attributes:
         sql: An expression that gives it as text (or as what the driver makes a datetime of).
         utc: Whether that is UTC and has to be turned to the column's zone.
+        digits: Digits of a second that it has.
     """
 
     sql: str
     utc: bool
+    digits: int = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +64,12 @@ class Dialect:
     Attributes:
         name: The sqlglot dialect.
         alias: How a derived table is named.
+        types_by_value: Whether types of columns may have to be told by looking at their values.
     """
 
     name: str = ""
     alias: str = field(default="AS hwm_wire")
+    types_by_value: bool = False
 
     # --- Names and values ---------------------------------------------------------------------
 
@@ -114,7 +118,9 @@ class Dialect:
             CursorColumnError: It can't be one.
         """
         column = wire.column
-        if column.type in ("float", "double", "boolean") or column.type.startswith(("array", "map", "struct")):
+        if column.type in ("float", "double", "boolean") or column.type.startswith(
+            ("array", "map", "struct")
+        ):
             raise refused_cursor(column)
         if column.type == "string" and not self.is_text(column.native):
             raise refused_cursor(column)
@@ -207,9 +213,11 @@ def refused_cursor(column: Column, why: str = "") -> CursorColumnError:
     native = column.native or column.type
     if not why:
         words = f"{native} {column.type}".lower()
-        why = next((reason for names, reason in _WHY if any(name in words for name in names)), "its values order nothing")
+        why = next(
+            (reason for names, reason in _WHY if any(name in words for name in names)),
+            "its values order nothing",
+        )
     return CursorColumnError(
         f"column {column.name!r} ({native}) can't be the cursor: {why}",
         hint="use a column that grows with every insert and update: a time, a whole number, a rowversion",
     )
-

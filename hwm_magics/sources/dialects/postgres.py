@@ -111,7 +111,11 @@ class Postgres(Dialect):
 
     def wire(self, described: Described) -> Wire:
         native, name = described.native, self.quote(described.name)
-        base = native.partition("(")[0].strip() if native.startswith(("numeric", "character", "timestamp")) else native
+        base = (
+            native.partition("(")[0].strip()
+            if native.startswith(("numeric", "character", "timestamp"))
+            else native
+        )
         base = _NAMES.get(base, base)
         if base == "numeric":
             return self._numeric(described)
@@ -142,7 +146,9 @@ class Postgres(Dialect):
         # numeric(5,-2) holds seven digits, and numeric(3,5) three behind two zeros.
         precision = max(int(found[1]) + max(0, -int(found[2])), scale)
         if precision > MAX_PRECISION:
-            raise UnmappedError(f"Delta Lake has {MAX_PRECISION} digits at most; write CAST({name} AS numeric(38,9)) AS {name}")
+            raise UnmappedError(
+                f"Delta Lake has {MAX_PRECISION} digits at most; write CAST({name} AS numeric(38,9)) AS {name}"
+            )
         column = Column(described.name, f"decimal({precision},{scale})", described.nullable, described.native)
         # The driver would make the same text of it, more slowly, and not while the server works.
         return Wire(column, parsed, (pa.string(),), (f"CAST({name} AS text)",))
@@ -267,7 +273,10 @@ def _from_json(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
         raise _nested(column)
     if pa.types.is_floating(dtype.value_type):
         # JSON has no NaN and no infinity: they come as text.
-        lists = [None if row is None else [None if value is None else float(value) for value in row] for row in lists]
+        lists = [
+            None if row is None else [None if value is None else float(value) for value in row]
+            for row in lists
+        ]
     return pa.array(lists, dtype)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -67,7 +68,11 @@ def declared_kind(native: str) -> str:
         UnmappedError: A decimal without a precision.
     """
     name = " ".join(re.sub(r"\(.*?\)", "", native).upper().split())
-    number = re.match(r"(?:DECIMAL|NUMERIC|NUMBER|DEC)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?", native.strip(), re.IGNORECASE)
+    number = re.match(
+        r"(?:DECIMAL|NUMERIC|NUMBER|DEC)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?",
+        native.strip(),
+        re.IGNORECASE,
+    )
     if number:
         if number[1] is None:
             raise UnmappedError("it has no precision")
@@ -84,15 +89,18 @@ def declared_kind(native: str) -> str:
 class Sqlite(Dialect):
     """SQLite."""
 
+    types_by_value: bool = True
+
     def bind(self, value: CursorValue | Scalar) -> Bound:
         if isinstance(value, bool):
             return Bound("CAST(? AS INTEGER)", str(int(value)))
         if isinstance(value, CursorValue) and value.type.is_time and value.type.kind is not CursorKind.TEXT:
             form = value.type.form
             return Bound("?", in_form(value.text, form) if form else value.text)
-        bound = bind_by_text(value, _CASTS)
-        # Dates and datetimes of the user's params stay texts of SQLite's usual form.
-        return Bound("?", bound.text) if bound.text is not None and " AS DATE" in bound.sql.upper() else _plain(bound)
+        if isinstance(value, date):
+            # Their texts: a cast to SQLite's idea of TIMESTAMP would make numbers of them.
+            return Bound("?", value.isoformat(sep=" ") if isinstance(value, datetime) else value.isoformat())
+        return bind_by_text(value, _CASTS)
 
     def exact(self, expression: str, cursor_type: CursorType) -> str:
         if cursor_type.kind is CursorKind.DECIMAL:
@@ -106,7 +114,9 @@ class Sqlite(Dialect):
         try:
             kind = declared_kind(described.native)
         except UnmappedError as error:
-            raise UnmappedError(f"{error}; write CAST({name} AS DECIMAL(18, 4)) AS {name}, with the digits that the values have") from None
+            raise UnmappedError(
+                f"{error}; write CAST({name} AS DECIMAL(18, 4)) AS {name}, with the digits that the values have"
+            ) from None
         if not kind:
             raise UnmappedError(
                 f"no declaration says its type, and no value does; write CAST({name} AS INTEGER) AS {name}, or as what it is"
@@ -118,13 +128,17 @@ class Sqlite(Dialect):
             return Wire(column, _boolean, (pa.int64(),), (name,))
         if kind == "double":
             # An integer beyond 2^53 in a column without REAL's affinity would be rounded.
-            guard = f"CASE WHEN typeof({name}) = 'integer' AND abs({name}) > 9007199254740992 THEN 1 ELSE 0 END"
+            guard = (
+                f"CASE WHEN typeof({name}) = 'integer' AND abs({name}) > 9007199254740992 THEN 1 ELSE 0 END"
+            )
             return Wire(column, _guarded, (pa.float64(), pa.int64()), (name, guard))
         if kind == "string":
             guard = f"CASE typeof({name}) WHEN 'blob' THEN 4 WHEN 'real' THEN 2 ELSE 0 END"
             return Wire(column, _guarded, (pa.string(), pa.int64()), (f"CAST({name} AS TEXT)", guard))
         if kind == "binary":
-            guard = f"CASE typeof({name}) WHEN 'text' THEN 3 WHEN 'integer' THEN 1 WHEN 'real' THEN 2 ELSE 0 END"
+            guard = (
+                f"CASE typeof({name}) WHEN 'text' THEN 3 WHEN 'integer' THEN 1 WHEN 'real' THEN 2 ELSE 0 END"
+            )
             return Wire(column, _guarded, (pa.binary(), pa.int64()), (f"CAST({name} AS BLOB)", guard))
         if kind.startswith("decimal"):
             return Wire(column, _decimal, (pa.int64(), pa.float64(), pa.string()), (
@@ -147,7 +161,8 @@ class Sqlite(Dialect):
     # --- Questions ----------------------------------------------------------------------------
 
     def clock(self, kind: CursorKind, timezone: str | None) -> Clock:
-        return Clock("strftime('%Y-%m-%d %H:%M:%f', 'now')", utc=True)
+        del kind, timezone
+        return Clock("strftime('%Y-%m-%d %H:%M:%f', 'now')", utc=True, digits=3)
 
     def unlike(self, expression: str, pattern: str) -> str:
         return f"{expression} NOT GLOB '{pattern.replace('9', '[0-9]')}'"
@@ -159,12 +174,13 @@ class Sqlite(Dialect):
         return f"MAX(CASE WHEN {found} NOT IN ('null', {fit}) THEN {found} END)"
 
     def identity(self, ask: Ask, place: str) -> SourceIdentity:
+        del ask
         return SourceIdentity(text=f"SQLite database {place}")
 
     def facts(self, ask: Ask, table: str) -> TableFacts | None:
         parts = table_parts(table, "sqlite")
         where = self.literal(parts[-1]) + (f", {self.literal(parts[0])}" if len(parts) > 1 else "")
-        columns = ask(f"SELECT name, \"notnull\", pk, upper(type) FROM pragma_table_xinfo({where})")
+        columns = ask(f'SELECT name, "notnull", pk, upper(type) FROM pragma_table_xinfo({where})')
         if not columns:
             return None
         not_null = {str(name) for name, declared, _, _ in columns if int(declared)}
@@ -173,14 +189,16 @@ class Sqlite(Dialect):
         indexes: dict[str, list[str | None]] = {}
         unique = set()
         for index, column, is_unique in ask(
-            "SELECT l.name, i.name, l.\"unique\" FROM pragma_index_list(" + where + ") AS l, "
+            'SELECT l.name, i.name, l."unique" FROM pragma_index_list(' + where + ") AS l, "
             f"pragma_index_info(l.name{f', {self.literal(parts[0])}' if len(parts) > 1 else ''}) AS i "
             "WHERE NOT l.partial ORDER BY l.name, i.seqno"
         ):
             indexes.setdefault(index, []).append(column)
             if int(is_unique):
                 unique.add(index)
-        sets = [frozenset(str(name) for name in indexes[index]) for index in unique if None not in indexes[index]]
+        sets = [
+            frozenset(str(name) for name in indexes[index]) for index in unique if None not in indexes[index]
+        ]
         first = {str(names[0]) for names in indexes.values() if names[0] is not None}
         if len(keys) == 1 and rowid is not None:
             # An INTEGER PRIMARY KEY is the row's id: unique, never NULL and in order, with no index of its own.
@@ -193,16 +211,11 @@ class Sqlite(Dialect):
         found: list[str] = []
         for _, schema, *_ in ask("SELECT * FROM pragma_database_list"):
             prefix = "" if schema == "main" else f"{schema}."
-            names = ask(f"SELECT name FROM {self.quote(str(schema))}.sqlite_master WHERE type IN ('table', 'view')")  # noqa: S608 - quoted
+            names = ask(
+                f"SELECT name FROM {self.quote(str(schema))}.sqlite_master WHERE type IN ('table', 'view')"
+            )
             found += [f"{prefix}{name}" for (name,) in names]
         return tuple(found)
-
-
-def _plain(bound: Bound) -> Bound:
-    """Text as it is: a cast to TIMESTAMP would make a number of it."""
-    if " AS TIMESTAMP" in bound.sql.upper() and bound.text is not None:
-        return Bound("?", bound.text.removesuffix("+00:00"))
-    return bound
 
 
 # --- What arrives -----------------------------------------------------------------------------
@@ -252,7 +265,9 @@ def _decimal(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
     try:
         numbers = whole.cast(pa.decimal128(19, 0)).cast(dtype)
     except pa.ArrowInvalid as error:
-        raise _stray(column, f"a whole number with more than {dtype.precision - dtype.scale} digits") from error
+        raise _stray(
+            column, f"a whole number with more than {dtype.precision - dtype.scale} digits"
+        ) from error
     if real.null_count == len(real):
         return numbers
     factor = 10.0**dtype.scale
@@ -262,10 +277,15 @@ def _decimal(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
     strays = real.filter(pc.invert(pc.fill_null(fits, fill_value=True)))
     if len(strays) or dtype.scale > _EXACT_DIGITS:
         shown = strays[0] if len(strays) else real.drop_null()[0]
-        raise _stray(column, f"the floating point number {shown!s}, which is no decimal of {dtype.scale} places to 15 digits")
+        raise _stray(
+            column,
+            f"the floating point number {shown!s}, which is no decimal of {dtype.scale} places to 15 digits",
+        )
     counted = units.cast(pa.int64()).cast(pa.decimal128(19, 0))
     # The same digits, with the point where it belongs.
-    wide = pa.Array.from_buffers(pa.decimal128(MAX_PRECISION, dtype.scale), len(counted), counted.buffers(), offset=counted.offset)
+    wide = pa.Array.from_buffers(
+        pa.decimal128(MAX_PRECISION, dtype.scale), len(counted), counted.buffers(), offset=counted.offset
+    )
     return pc.coalesce(wide.cast(dtype), numbers)
 
 
@@ -274,4 +294,3 @@ def _time(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
     if others.null_count < len(others):
         raise _stray(column, f"{str(others.drop_null()[0])!r}, which is no text")
     return parsed([texts], column)
-

@@ -1,0 +1,114 @@
+"""MySQL, Oracle and DuckDB, as far as they differ from plain SQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, Scalar
+from hwm_magics.core.model import SourceIdentity
+from hwm_magics.sources.dialects.base import Ask, Clock, Dialect
+from hwm_magics.sources.rendering import Bound, bind_by_text
+
+__all__ = ["DuckDb", "MySql", "Oracle"]
+
+
+@dataclass(frozen=True, slots=True)
+class MySql(Dialect):
+    """MySQL and MariaDB."""
+
+    def bind(self, value: CursorValue | Scalar) -> Bound:
+        if isinstance(value, bool):
+            return Bound("CAST(? AS SIGNED)", str(int(value)))
+        bound = bind_by_text(
+            value,
+            {
+                CursorKind.INTEGER: "CAST(? AS SIGNED)",
+                CursorKind.DECIMAL: "CAST(? AS DECIMAL(65, {digits}))",
+                CursorKind.TIMESTAMP: "CAST(? AS DATETIME(6))",
+                CursorKind.TIMESTAMP_TZ: "CAST(? AS DATETIME(6))",
+            },
+        )
+        return Bound(bound.sql, bound.text.removesuffix("+00:00") if bound.text else bound.text)
+
+    def exact(self, expression: str, cursor_type: CursorType) -> str:
+        del cursor_type
+        return f"CAST({expression} AS CHAR)"
+
+    def clock(self, kind: CursorKind, timezone: str | None) -> Clock:
+        utc = bool(timezone) or kind is CursorKind.TIMESTAMP_TZ
+        return Clock(f"CAST({'UTC_TIMESTAMP' if utc else 'NOW'}(6) AS CHAR)", utc=utc)
+
+    def length(self, expression: str) -> str:
+        return f"CHAR_LENGTH({expression})"
+
+    def as_text(self, name: str) -> str:
+        return f"CAST({self.quote(name)} AS CHAR) AS {self.quote(name)}"
+
+    def identity(self, ask: Ask, place: str) -> SourceIdentity:
+        ((server, database),) = ask("SELECT @@server_uuid, DATABASE()")
+        return SourceIdentity(f"mysql/{server}/{database}", text=f"MySQL database {database} on {place}")
+
+
+@dataclass(frozen=True, slots=True)
+class Oracle(Dialect):
+    """Oracle."""
+
+    alias: str = "hwm_wire"
+
+    def bind(self, value: CursorValue | Scalar) -> Bound:
+        if isinstance(value, bool):
+            return Bound("TO_NUMBER(?)", str(int(value)))
+        if isinstance(value, CursorValue) and value.type.kind in (
+            CursorKind.TIMESTAMP,
+            CursorKind.TIMESTAMP_TZ,
+        ):
+            zoned = value.type.kind is CursorKind.TIMESTAMP_TZ
+            text = value.floored(9).text
+            whole, _, fraction = text.partition(".")
+            text = f"{whole}.{fraction.ljust(9, '0')}"
+            if zoned:
+                return Bound("TO_TIMESTAMP_TZ(?, 'YYYY-MM-DD HH24:MI:SS.FF9 TZH:TZM')", f"{text} +00:00")
+            return Bound("TO_TIMESTAMP(?, 'YYYY-MM-DD HH24:MI:SS.FF9')", text)
+        if isinstance(value, CursorValue) and value.type.kind is CursorKind.DATE:
+            return Bound("TO_DATE(?, 'YYYY-MM-DD')", value.text)
+        return bind_by_text(
+            value, {CursorKind.INTEGER: "CAST(? AS NUMBER(38))", CursorKind.DECIMAL: "CAST(? AS NUMBER)"}
+        )
+
+    def exact(self, expression: str, cursor_type: CursorType) -> str:
+        if cursor_type.kind is CursorKind.TIMESTAMP_TZ:
+            return f"TO_CHAR(SYS_EXTRACT_UTC({expression}), 'YYYY-MM-DD HH24:MI:SS.FF9')"
+        if cursor_type.kind in (CursorKind.TIMESTAMP, CursorKind.DATE):
+            # A DATE of Oracle has a time, and TO_CHAR of one has no fraction: cast both alike.
+            return f"TO_CHAR(CAST({expression} AS TIMESTAMP(9)), 'YYYY-MM-DD HH24:MI:SS.FF9')"
+        return f"TO_CHAR({expression})"
+
+    def clock(self, kind: CursorKind, timezone: str | None) -> Clock:
+        utc = bool(timezone) or kind is CursorKind.TIMESTAMP_TZ
+        now = "SYS_EXTRACT_UTC(SYSTIMESTAMP)" if utc else "CAST(SYSTIMESTAMP AS TIMESTAMP(9))"
+        return Clock(f"TO_CHAR({now}, 'YYYY-MM-DD HH24:MI:SS.FF9')", utc=utc)
+
+    def identity(self, ask: Ask, place: str) -> SourceIdentity:
+        ((database, service),) = ask(
+            "SELECT SYS_CONTEXT('USERENV', 'DB_UNIQUE_NAME'), SYS_CONTEXT('USERENV', 'SERVICE_NAME') FROM dual"
+        )
+        return SourceIdentity(f"oracle/{database}/{service}", text=f"Oracle database {service} on {place}")
+
+
+@dataclass(frozen=True, slots=True)
+class DuckDb(Dialect):
+    """DuckDB."""
+
+    def exact(self, expression: str, cursor_type: CursorType) -> str:
+        there = " AT TIME ZONE 'UTC'" if cursor_type.kind is CursorKind.TIMESTAMP_TZ else ""
+        return f"CAST(({expression}){there} AS VARCHAR)"
+
+    def clock(self, kind: CursorKind, timezone: str | None) -> Clock:
+        utc = bool(timezone) or kind is CursorKind.TIMESTAMP_TZ
+        if utc:
+            return Clock("CAST(get_current_timestamp() AT TIME ZONE 'UTC' AS VARCHAR)", utc=True)
+        return Clock("CAST(CAST(get_current_timestamp() AS TIMESTAMP) AS VARCHAR)", utc=False)
+
+    def identity(self, ask: Ask, place: str) -> SourceIdentity:
+        del ask
+        return SourceIdentity(text=f"DuckDB database {place}")

@@ -1,0 +1,209 @@
+"""SQL Server: values bound and read with all the digits of their own types."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hwm_magics.arrow import arrow_type
+from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, Scalar
+from hwm_magics.core.model import Column, SourceIdentity
+from hwm_magics.errors import SourceError
+from hwm_magics.sources.dialects.base import Ask, Clock, Dialect, TableFacts
+from hwm_magics.sources.rendering import Bound, bind_by_text
+from hwm_magics.sources.wire import Described, UnmappedError, Wire, as_is, parsed
+
+__all__ = ["TSql"]
+
+_CASTS = {
+    CursorKind.TIMESTAMP: "CAST(? AS datetime2(7))",
+    CursorKind.TIMESTAMP_TZ: "CAST(? AS datetimeoffset(7))",
+    CursorKind.ROWVERSION: "CONVERT(binary(8), ?, 1)",
+}
+_TYPES = {
+    "bigint": "long",
+    "int": "integer",
+    "smallint": "short",
+    "tinyint": "short",
+    "bit": "boolean",
+    "float": "double",
+    "real": "float",
+    "money": "decimal(19,4)",
+    "smallmoney": "decimal(10,4)",
+    "date": "date",
+    "datetime": "timestamp_ntz",
+    "smalldatetime": "timestamp_ntz",
+    "datetime2": "timestamp_ntz",
+    "datetimeoffset": "timestamp",
+    "rowversion": "binary",
+    "timestamp": "binary",
+    "binary": "binary",
+    "varbinary": "binary",
+    "image": "binary",
+    "char": "string",
+    "varchar": "string",
+    "nchar": "string",
+    "nvarchar": "string",
+    "text": "string",
+    "ntext": "string",
+    "sysname": "string",
+}
+_TEXTS = frozenset({"char", "varchar", "nchar", "nvarchar", "text", "ntext", "sysname"})
+_MICRO = 6
+
+
+def _base(native: str) -> tuple[str, int | None]:
+    found = re.match(r"(\w+)(?:\(\s*(\d+)\s*\))?", native.lower())
+    return (found[1], int(found[2]) if found[2] else None) if found else ("", None)
+
+
+def _kept(native: str) -> int | None:
+    """Digits of a second that a type keeps; None for other types."""
+    base, digits = _base(native)
+    if base in ("datetime2", "datetimeoffset"):
+        return 7 if digits is None else digits
+    return {"datetime": 3, "smalldatetime": 0}.get(base)
+
+
+@dataclass(frozen=True, slots=True)
+class TSql(Dialect):
+    """SQL Server and Azure SQL."""
+
+    def bind(self, value: CursorValue | Scalar) -> Bound:
+        if isinstance(value, bool):
+            return Bound("CAST(? AS bit)", str(int(value)))
+        if not isinstance(value, CursorValue):
+            return bind_by_text(value, _CASTS)
+        kind, native = value.type.kind, value.type.native.lower()
+        if kind is CursorKind.ROWVERSION:
+            return Bound(_CASTS[kind], f"0x{value.text}")
+        digits = _kept(native) if kind in (CursorKind.TIMESTAMP, CursorKind.TIMESTAMP_TZ) else None
+        if digits is None:
+            return bind_by_text(value, _CASTS)
+        text = value.floored(digits).text
+        if _base(native)[0] == "datetime":
+            text = _on_grid(text)
+        # The column's own type: a datetime compared with a datetime2 has digits that nobody wrote.
+        return Bound(f"CAST(? AS {native})", f"{text} +00:00" if kind is CursorKind.TIMESTAMP_TZ else text)
+
+    def exact(self, expression: str, cursor_type: CursorType) -> str:
+        kind = cursor_type.kind
+        if kind is CursorKind.ROWVERSION:
+            return f"CONVERT(varchar(18), CAST({expression} AS binary(8)), 1)"
+        if kind is CursorKind.TIMESTAMP_TZ:
+            return f"CONVERT(varchar(34), SWITCHOFFSET({expression}, '+00:00'), 121)"
+        if kind in (CursorKind.TIMESTAMP, CursorKind.DATE):
+            return f"CONVERT(varchar(27), {expression}, 121)"
+        return f"CAST({expression} AS varchar(100))"
+
+    # --- Types --------------------------------------------------------------------------------
+
+    def wire(self, described: Described) -> Wire:
+        native, name = described.native, self.quote(described.name)
+        if not native:
+            return Dialect.wire(self, described)
+        base, _ = _base(native)
+        if base in ("decimal", "numeric"):
+            found = re.search(r"\((\d+)\s*,\s*(\d+)\)", native)
+            kind = f"decimal({found[1]},{found[2]})" if found else "decimal(18,0)"
+            return self._wire(described, kind)
+        if base == "datetimeoffset":
+            # Drivers disagree on how to deliver it; all deliver text.
+            column = Column(described.name, "timestamp", described.nullable, native)
+            shown = f"CONVERT(varchar(26), CAST(SWITCHOFFSET({name}, '+00:00') AS datetime2(7)), 121)"
+            return Wire(column, _utc, (pa.string(),), cast=shown)
+        if base == "datetime2" and (_kept(native) or 0) > _MICRO:
+            # Cut and not rounded, as a watermark above its row would lose the next ones.
+            column = Column(described.name, "timestamp_ntz", described.nullable, native)
+            return Wire(column, parsed, (pa.string(),), cast=f"CONVERT(varchar(26), {name}, 121)")
+        if base == "uniqueidentifier":
+            return self._wire(described, "string", f"LOWER(CONVERT(varchar(36), {name}))")
+        if base == "time":
+            return self._wire(described, "string", f"CONVERT(varchar(16), {name}, 121)")
+        if base == "xml":
+            return self._wire(described, "string", f"CAST({name} AS nvarchar(max))")
+        if base not in _TYPES:
+            raise UnmappedError(
+                f"write {self.as_text(described.name)}, or .ToString() or .STAsText() for CLR types"
+            )
+        return self._wire(described, _TYPES[base])
+
+    def _wire(self, described: Described, kind: str, cast: str = "") -> Wire:
+        column = Column(described.name, kind, described.nullable, described.native)
+        arrives = pa.string() if cast else described.arrow or arrow_type(kind)
+        return Wire(column, as_is, (arrives,), cast=cast)
+
+    def as_text(self, name: str) -> str:
+        return f"CAST({self.quote(name)} AS nvarchar(4000)) AS {self.quote(name)}"
+
+    def is_text(self, native: str) -> bool:
+        return not native or _base(native)[0] in _TEXTS
+
+    def digits(self, column: Column) -> int | None:
+        return _kept(column.native)
+
+    # --- Questions ----------------------------------------------------------------------------
+
+    def clock(self, kind: CursorKind, timezone: str | None) -> Clock:
+        if kind is CursorKind.TIMESTAMP_TZ or timezone:
+            return Clock("CONVERT(varchar(27), SYSUTCDATETIME(), 121)", utc=True)
+        return Clock("CONVERT(varchar(27), SYSDATETIME(), 121)", utc=False)
+
+    def length(self, expression: str) -> str:
+        return f"LEN({expression})"
+
+    def unlike(self, expression: str, pattern: str) -> str:
+        return f"{expression} NOT LIKE '{pattern.replace('9', '[0-9]')}'"
+
+    def identity(self, ask: Ask, place: str) -> SourceIdentity:
+        ((server, database),) = ask(
+            "SELECT CAST(@@SERVERNAME AS nvarchar(256)), CAST(DB_NAME() AS nvarchar(256))"
+        )
+        return SourceIdentity(
+            f"sql_server/{server}/{database}", text=f"SQL Server database {database} on {place or server}"
+        )
+
+    def facts(self, ask: Ask, table: str) -> TableFacts | None:
+        try:
+            return self._facts(ask, f"OBJECT_ID(N{self.literal(table)})")
+        except SourceError:
+            return None
+
+    def _facts(self, ask: Ask, table: str) -> TableFacts:
+        not_null = ask(f"SELECT c.name FROM sys.columns c WHERE c.object_id = {table} AND c.is_nullable = 0")  # noqa: S608 - quoted
+        rows = ask(
+            "SELECT i.index_id, CAST(i.is_unique AS int), c.name FROM sys.indexes i JOIN sys.index_columns k "  # noqa: S608 - quoted
+            "ON k.object_id = i.object_id AND k.index_id = i.index_id JOIN sys.columns c ON c.object_id = k.object_id "
+            f"AND c.column_id = k.column_id WHERE i.object_id = {table} AND i.has_filter = 0 AND i.is_disabled = 0 "
+            "AND i.type IN (1, 2) AND k.is_included_column = 0 ORDER BY i.index_id, k.key_ordinal"
+        )
+        indexes: dict[int, list[str]] = {}
+        for index, _, name in rows:
+            indexes.setdefault(int(index), []).append(str(name))
+        unique = {int(index) for index, is_unique, _ in rows if int(is_unique)}
+        return TableFacts(
+            frozenset(str(name) for (name,) in not_null),
+            frozenset(names[0] for names in indexes.values()),
+            tuple(frozenset(names) for index, names in indexes.items() if index in unique),
+        )
+
+    def tables(self, ask: Ask) -> tuple[str, ...]:
+        rows = ask("SELECT TABLE_SCHEMA, TABLE_NAME FROM INFORMATION_SCHEMA.TABLES")
+        return tuple(f"{schema}.{name}" for schema, name in rows)
+
+
+def _on_grid(text: str) -> str:
+    """Cut down to datetime's own steps, which end in 0, 3 and 7."""
+    whole, _, fraction = text.partition(".")
+    digits = fraction.ljust(3, "0")
+    last = "0" if digits[2] < "3" else "3" if digits[2] < "7" else "7"
+    return f"{whole}.{digits[:2]}{last}"
+
+
+def _utc(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
+    zoned = pc.binary_join_element_wise(arrays[0], "Z", "")
+    return parsed([zoned], column)

@@ -1,0 +1,112 @@
+"""The source behind a connection. Each way of reading is imported when it is first used."""
+
+from __future__ import annotations
+
+from hwm_magics.connections.base import DatabaseConnection
+from hwm_magics.connections.objects import ObjectConnection
+from hwm_magics.connections.odbc import OdbcConnection
+from hwm_magics.connections.postgres import PostgresConnection
+from hwm_magics.connections.sql import DuckDbConnection, MySqlConnection, OracleConnection, SqlConnection
+from hwm_magics.connections.sql_server import SqlServerConnection
+from hwm_magics.connections.sqlite import SqliteConnection
+from hwm_magics.core.model import ReadSpec
+from hwm_magics.errors import ConfigError
+from hwm_magics.sources.base import Source
+from hwm_magics.sources.sql import Driver, SqlSource
+
+__all__ = ["open_source"]
+
+_FORMATS = {
+    "sql_server": "tsql",
+    "mssql": "tsql",
+    "postgres": "postgres",
+    "postgresql": "postgres",
+    "mysql": "mysql",
+    "sqlite": "sqlite",
+    "oracle": "oracle",
+    "duckdb": "duckdb",
+}
+
+
+def open_source(connection: DatabaseConnection | ObjectConnection, read: ReadSpec) -> Source:
+    """Connect to a source.
+
+    Args:
+        connection: The connection. An object of the notebook stays open when the source is closed.
+        read: What will be read; its format names the dialect where the connection can't.
+
+    Raises:
+        LoginError, SourceConnectionError: It can't be reached, or refuses the user.
+        EngineNotInstalledError: The driver is not installed.
+        ConfigError: The connection is nothing to read from.
+    """
+    return SqlSource(_driver(connection, _FORMATS.get(read.format, "")), read, connection.timezone)
+
+
+def _driver(connection: DatabaseConnection | ObjectConnection, told: str) -> Driver:
+    if isinstance(connection, ObjectConnection):
+        return _driver_of_object(connection, told)
+    if isinstance(connection, PostgresConnection):
+        from hwm_magics.sources import sql_adbc_postgres
+
+        return sql_adbc_postgres.connect(connection.uri().reveal(), connection.timezone)
+    if isinstance(connection, SqliteConnection):
+        from hwm_magics.sources import sql_adbc_sqlite
+
+        return sql_adbc_sqlite.connect(connection.database, connection.attach)
+    if isinstance(connection, SqlServerConnection):
+        from hwm_magics.sources import sql_odbc
+
+        return sql_odbc.connect(connection.odbc(sql_odbc.sql_server_driver()), "tsql")
+    if isinstance(connection, OdbcConnection):
+        from hwm_magics.sources import sql_odbc
+
+        return sql_odbc.connect(connection.odbc(), connection.dialect or told)
+    if isinstance(connection, DuckDbConnection):
+        from hwm_magics.sources import sql_duckdb
+
+        return sql_duckdb.connect(connection.database, connection.revealed_options())
+    if isinstance(connection, SqlConnection) and _is_plain_postgres(connection):
+        # SQLAlchemy's own default driver for such a URL is seldom installed, and ADBC is faster anyway.
+        from hwm_magics.sources import sql_adbc_postgres
+
+        return sql_adbc_postgres.connect(connection.url.reveal(), connection.timezone)
+    if isinstance(connection, SqlConnection | MySqlConnection | OracleConnection):
+        from hwm_magics.sources import sql_sqlalchemy
+
+        arguments = connection.revealed_options() if isinstance(connection, SqlConnection) else {}
+        return sql_sqlalchemy.connect(connection.sqlalchemy_url(), arguments)
+    raise ConfigError(
+        f"the connection {connection.name!r} ({connection.type}) is no database to read from",
+        hint="name a database under read.connection",
+    )
+
+
+def _is_plain_postgres(connection: SqlConnection) -> bool:
+    scheme = connection.url.masked.partition("://")[0].lower()
+    return scheme in ("postgresql", "postgres") and not connection.options
+
+
+def _driver_of_object(connection: ObjectConnection, told: str) -> Driver:
+    kind, given = connection.kind, connection.obj
+    dialect = connection.dialect or told
+    if kind == "sqlalchemy":
+        from hwm_magics.sources import sql_sqlalchemy
+
+        return sql_sqlalchemy.of_object(given, connection.name)
+    if kind == "adbc":
+        from hwm_magics.sources import sql_adbc_object
+
+        return sql_adbc_object.of_object(given, connection.name, connection.timezone)
+    if kind == "duckdb":
+        from hwm_magics.sources import sql_duckdb
+
+        return sql_duckdb.of_object(given, connection.name)
+    if kind in ("sqlite3", "pyodbc", "dbapi"):
+        from hwm_magics.sources import sql_dbapi
+
+        return sql_dbapi.of_object(given, connection.name, dialect)
+    raise ConfigError(
+        f"the variable {connection.name!r} ({kind}) is no database to read from with this engine",
+        hint="use a SQLAlchemy engine, or a connection of ADBC, pyodbc, sqlite3, psycopg or DuckDB",
+    )

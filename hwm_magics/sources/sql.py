@@ -1,0 +1,273 @@
+"""What all SQL sources share: describing a query, observing it, and streaming its rows in exact types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from hwm_magics.core.cursor import CursorValue, TextForm
+from hwm_magics.core.model import Column, Param, ReadSpec, SourceIdentity, SourceState, Statement, Window
+from hwm_magics.core.query import SourceQuery, Way
+from hwm_magics.sources.base import BatchStream, SourceRequest
+from hwm_magics.sources.catalog import own_columns
+from hwm_magics.sources.dialects import Dialect, TableFacts
+from hwm_magics.sources.observing import CursorObserver
+from hwm_magics.sources.wire import Described, Wire, collect, decode, projection, schema_of, wrapped
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Driver", "RawStream", "SqlSource"]
+
+
+@dataclass(slots=True)
+class RawStream:
+    """Rows as a driver delivers them.
+
+    Attributes:
+        batches: The columns of each batch, in the types that were asked for.
+        close: Stops the read; may be called twice.
+    """
+
+    batches: Iterator[Sequence[pa.Array]]
+    close: Callable[[], None]
+
+
+class Driver(Protocol):
+    """One way to talk to a database. Its methods raise errors of the SourceError family."""
+
+    place: str
+    """The database's address for people, without credentials."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """What its SQL is like."""
+        ...
+
+    def reading(self) -> AbstractContextManager[None]:
+        """A read-only transaction, where the database has them."""
+        ...
+
+    def describe(self, statement: Statement) -> tuple[Described, ...]:
+        """The columns of a statement, without a row of it."""
+        ...
+
+    def rows(self, statement: Statement) -> list[tuple[Any, ...]]:
+        """The few rows of a statement."""
+        ...
+
+    def stream(self, statement: Statement, wires: Sequence[Wire]) -> RawStream:
+        """The rows of a statement, whose columns travel in the given ways, one after the other."""
+        ...
+
+    def close(self) -> None:
+        """Close what this driver opened itself. May be called twice."""
+        ...
+
+
+@dataclass(slots=True)
+class SqlSource:
+    """A database behind one connection.
+
+    Attributes:
+        driver: How it is talked to.
+        read: What is to be read.
+        timezone: The zone of times without one; None for the session's.
+        dialect: The sqlglot dialect of its SQL.
+    """
+
+    driver: Driver
+    read: ReadSpec
+    timezone: str | None = None
+    dialect: str = field(init=False)
+    _identity: SourceIdentity | None = field(default=None, init=False)
+    _form: TextForm | None = field(default=None, init=False)
+    _seen: dict[tuple[str, ...], tuple[Wire, ...]] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.dialect = self.driver.dialect.name
+
+    # --- Describing ---------------------------------------------------------------------------
+
+    def _wires(self, statement: Statement) -> tuple[Wire, ...]:
+        return collect(self.driver.describe(statement), self.driver.dialect.wire)
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        """The rows of a query that holds no values."""
+        return self.driver.rows(Statement((sql,)))
+
+    def rows(self, statement: Statement) -> list[tuple[Any, ...]]:
+        """The few rows of a statement."""
+        return self.driver.rows(self.formed(statement))
+
+    def describe(self, statement: Statement) -> tuple[Wire, ...]:
+        """The columns of a statement, and how they travel."""
+        return self._wires(self.formed(statement))
+
+    def formed(self, statement: Statement) -> Statement:
+        """The statement with its times in the form that the cursor column stores them in, where it stores text."""
+        if self._form is None:
+            return statement
+        return Statement(
+            tuple(self._in_form(part) if isinstance(part, Param) else part for part in statement.parts)
+        )
+
+    def _in_form(self, param: Param) -> Param:
+        value = param.value
+        if isinstance(value, CursorValue) and value.type.is_time and value.type.form is None:
+            return Param(param.name, CursorValue(replace(value.type, form=self._form), value.text))
+        return param
+
+    # --- Observing ----------------------------------------------------------------------------
+
+    def observe(self, request: SourceRequest) -> SourceState:
+        """See :meth:`~hwm_magics.sources.base.Source.observe`."""
+        with self.driver.reading():
+            return self._observe(request)
+
+    def _observe(self, request: SourceRequest) -> SourceState:
+        query = request.query
+        values = request.target_values or query.first_run_values
+        asked = self._asked(query, first_run=request.first_run, values=values, low=request.low)
+        wires = self.describe(asked)
+        later = self._later(request, asked)
+        facts = self._facts(query)
+        state = SourceState(
+            identity=self._identify(),
+            dialect=self.dialect,
+            columns=self._columns(wires, facts, replaced=later is not None),
+            projection=self._remember(wires),
+            later_columns=_columns(later) if later else None,
+            later_projection=self._remember(later) if later else None,
+            unique_keys=self._unique(request, facts, replaced=later is not None),
+        )
+        observer = CursorObserver(self, request, wires, values, facts)
+        self._form = observer.stored_form()
+        return observer.observe(state)
+
+    def _asked(
+        self,
+        query: SourceQuery,
+        *,
+        first_run: bool,
+        values: tuple[Param, ...],
+        low: CursorValue | None = None,
+    ) -> Statement:
+        """The statement whose columns are described."""
+        if not self.driver.dialect.types_by_value:
+            return query.rows(first_run=first_run, values=values, limit_zero=True)
+        window = Window(low, None) if low is not None and query.way is Way.PARAMETERS else None
+        return query.rows(first_run=first_run, values=values, window=window)
+
+    def _later(self, request: SourceRequest, asked: Statement) -> tuple[Wire, ...] | None:
+        """The columns of later runs, where a first run reads something else."""
+        if not request.first_run:
+            return None
+        query = request.query
+        values = tuple(Param(f"target_{number + 1}", None) for number in range(len(query.target_queries)))
+        statement = self._asked(query, first_run=False, values=values)
+        if _texts(statement) == _texts(asked):
+            return None
+        wires = self.describe(statement)
+        return wires if query.way is not Way.TARGET or _shape(wires) != _shape(self.describe(asked)) else None
+
+    def _remember(self, wires: Sequence[Wire]) -> tuple[str, ...] | None:
+        shown = projection(wires, self.driver.dialect.quote)
+        if shown is not None:
+            self._seen[shown] = tuple(wires)
+        return shown
+
+    def _identify(self) -> SourceIdentity:
+        if self._identity is None:
+            self._identity = self.driver.dialect.identity(self.ask, self.driver.place)
+        return self._identity
+
+    def _facts(self, query: SourceQuery) -> TableFacts | None:
+        """What is known of the one table that is read; None where it is not one table's own columns."""
+        if query.base_table is None:
+            return None
+        return self.driver.dialect.facts(self.ask, query.base_table)
+
+    def _columns(
+        self, wires: Sequence[Wire], facts: TableFacts | None, *, replaced: bool
+    ) -> tuple[Column, ...]:
+        if facts is None or replaced:
+            return _columns(wires)
+        names = frozenset(wire.column.name for wire in wires)
+        own = own_columns(self.read.query, self.dialect, names) & facts.not_null
+        return tuple(
+            replace(wire.column, nullable=False) if wire.column.name in own else wire.column for wire in wires
+        )
+
+    def _unique(self, request: SourceRequest, facts: TableFacts | None, *, replaced: bool) -> bool | None:
+        if not request.keys or facts is None or replaced:
+            return None
+        keys = frozenset(request.keys)
+        if not keys <= own_columns(self.read.query, self.dialect, keys):
+            return None
+        return facts.keeps_unique(keys)
+
+    # --- Reading ------------------------------------------------------------------------------
+
+    def open(self, statement: Statement) -> BatchStream:
+        """See :meth:`~hwm_magics.sources.base.Source.open`."""
+        statement = self.formed(statement)
+        wires = self._projected(statement)
+        projected = wires is not None
+        with self.driver.reading():
+            if wires is None:
+                wires = self._wires(statement)
+        dialect = self.driver.dialect
+        asked = wrapped(statement, wires, dialect.quote, projected=projected, alias=dialect.alias)
+        raw = self.driver.stream(asked, wires)
+        schema = schema_of(wires)
+        return BatchStream(schema, _decoded(raw, wires, schema), raw.close)
+
+    def _projected(self, statement: Statement) -> tuple[Wire, ...] | None:
+        """The columns as they were observed, when the statement selects them by their projection."""
+        texts = _texts(statement)
+        return next(
+            (wires for shown, wires in self._seen.items() if f"SELECT {', '.join(shown)} FROM" in texts), None
+        )
+
+    def scalar(self, statement: Statement) -> int | str | None:
+        """See :meth:`~hwm_magics.sources.base.Source.scalar`."""
+        with self.driver.reading():
+            rows = self.rows(statement)
+        value = rows[0][0] if rows else None
+        return value if value is None or isinstance(value, int) else str(value)
+
+    def close(self) -> None:
+        """See :meth:`~hwm_magics.sources.base.Source.close`."""
+        self.driver.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _decoded(raw: RawStream, wires: Sequence[Wire], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    try:
+        for arrays in raw.batches:
+            yield decode(arrays, wires, schema)
+    finally:
+        raw.close()
+
+
+def _texts(statement: Statement) -> str:
+    return "\0".join(part for part in statement.parts if isinstance(part, str))
+
+
+def _columns(wires: Sequence[Wire]) -> tuple[Column, ...]:
+    return tuple(wire.column for wire in wires)
+
+
+def _shape(wires: Sequence[Wire]) -> list[tuple[str, str]]:
+    return [(wire.column.name, wire.column.type) for wire in wires]

@@ -1,0 +1,333 @@
+"""The hwm command, as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+ORDERS = """\
+name: load_orders
+read:
+  connection: shop
+  table: orders
+  incremental: {column: updated_at}
+write:
+  connection: lake
+  path: raw/orders
+"""
+PIPELINE = """\
+pipeline: daily
+nodes:
+  - name: second
+    depends_on: [first]
+    read: {connection: shop, table: orders, incremental: {column: updated_at}}
+    write: {connection: lake, path: raw/second}
+  - name: first
+    read: {connection: shop, table: orders, incremental: {column: updated_at}}
+    write: {connection: lake, path: raw/first}
+"""
+SECRET = "hunter2-Tr0ub4dor"
+PATIENCE = 60
+
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def environment(*folders: str, **more: str) -> dict[str, str]:
+    """The environment of a process that finds the package, installed or not."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([*folders, str(CHECKOUT)]), **more}
+
+
+class Hwm:
+    """A folder with a shop, a lake and an hwm.yaml, and the command run in it."""
+
+    def __init__(self, folder) -> None:
+        self.folder = folder
+        with closing(sqlite3.connect(folder / "shop.db")) as shop, shop:
+            shop.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, amount REAL, updated_at TIMESTAMP)")
+        (folder / "hwm.yaml").write_text(
+            "connections:\n  shop: {type: sqlite, database: shop.db}\n  lake: {type: local, root: ./lake}\n"
+        )
+        self.file(ORDERS)
+        self.add(1, 2, 3)
+
+    def add(self, *numbers: int) -> None:
+        with closing(sqlite3.connect(self.folder / "shop.db")) as shop, shop:
+            shop.executemany(
+                "INSERT INTO orders VALUES (?, ?, ?)",
+                [(number, number * 1.5, f"2024-06-{number:02d} 12:00:00.000000") for number in numbers],
+            )
+
+    def file(self, text: str, name: str = "orders.yaml") -> None:
+        (self.folder / name).write_text(text)
+
+    def ids(self, path: str = "raw/orders") -> list[int]:
+        from deltalake import DeltaTable
+
+        if not (self.folder / "lake" / path).exists():
+            return []
+        return sorted(DeltaTable(self.folder / "lake" / path).to_pyarrow_table().column("id").to_pylist())
+
+    def __call__(self, *words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "hwm_magics.cli", *words],
+            cwd=self.folder,
+            env=environment(**(env or {})),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+
+@pytest.fixture
+def hwm(tmp_path) -> Hwm:
+    return Hwm(tmp_path)
+
+
+# --- without a load ----------------------------------------------------------------------------
+
+
+def test_help_lists_the_commands_and_is_quick(hwm):
+    taken = []
+    for _ in range(3):
+        began = time.perf_counter()
+        done = hwm("--help")
+        taken.append(time.perf_counter() - began)
+    assert done.returncode == 0
+    for command in ("plan", "run", "status", "history", "watermark"):
+        assert command in done.stdout
+    # 0.35 s on a quiet machine; the best of three with room for a busy one.
+    assert min(taken) < 1
+
+
+def test_version_is_the_packages(hwm):
+    import hwm_magics
+
+    assert hwm("--version").stdout.strip() == f"hwm {hwm_magics.__version__}"
+
+
+@pytest.mark.parametrize("command", ["plan", "run", "status", "history", "watermark"])
+def test_every_option_of_every_command_is_explained(command):
+    import click
+
+    from hwm_magics.cli import cli
+
+    for each in cli.commands[command].params:
+        assert isinstance(each, click.Argument) or each.help, each.name
+
+
+def test_a_file_that_is_not_there_exits_with_2_and_says_so(hwm):
+    done = hwm("run", "nothing.yaml")
+    assert done.returncode == 2
+    assert "nothing.yaml can't be read" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_notebook_is_for_a_later_version(hwm):
+    hwm.file("{}", "load.ipynb")
+    done = hwm("run", "load.ipynb")
+    assert done.returncode == 2
+    assert "comes in a later version" in done.stderr
+    assert "papermill" in done.stderr
+
+
+def test_a_wrong_file_exits_with_2_and_names_the_line(hwm):
+    hwm.file(ORDERS.replace("table:", "tabel:"))
+    done = hwm("plan", "orders.yaml")
+    assert done.returncode == 2
+    assert "line 4" in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--node", "load_order"), "did you mean 'load_orders'?"),
+        (("-p", "since"), "is not NAME=VALUE"),
+        (("-p", "since=1"), "no param 'since'"),
+        (("--backfill", "2024"), "is not LOW..HIGH"),
+        (("--engine", "panda"), "did you mean 'pandas'?"),
+    ],
+)
+def test_wrong_options_exit_with_2_and_say_what_to_write(hwm, words, told):
+    done = hwm("run", "orders.yaml", *words)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert hwm.ids() == []
+
+
+def test_a_watermark_needs_to_be_told_what_to_do(hwm):
+    assert hwm("watermark", "orders.yaml").returncode == 2
+
+
+# --- with loads --------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_plan_tells_by_its_exit_code_whether_there_is_something_to_load(hwm):
+    assert hwm("plan", "orders.yaml", "--detailed-exitcode").returncode == 2
+    done = hwm("plan", "orders.yaml")
+    assert done.returncode == 0
+    assert "FIRST RUN" in done.stdout
+    assert hwm.ids() == []
+    hwm("run", "orders.yaml")
+    hwm.file(ORDERS.replace("updated_at}", "updated_at, lag: 0s, boundary: exclusive}"))
+    assert hwm("plan", "orders.yaml", "--detailed-exitcode").returncode == 0
+    hwm.file(ORDERS.replace("table: orders", "table: oders"))
+    assert hwm("plan", "orders.yaml", "--detailed-exitcode").returncode == 1
+    assert hwm("plan", "orders.yaml").returncode == 4
+
+
+@pytest.mark.slow
+def test_run_loads_and_tells_plan_and_receipt(hwm):
+    done = hwm("run", "orders.yaml")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("FIRST RUN · load_orders")
+    assert "3 rows written" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+    assert hwm.ids() == [1, 2, 3]
+    hwm.add(4)
+    assert "1 rows written" in hwm("run", "orders.yaml").stdout
+    assert hwm("run", "orders.yaml", "--quiet").stdout == ""
+    assert hwm.ids() == [1, 2, 3, 4]
+
+
+@pytest.mark.slow
+def test_json_is_json_for_every_command(hwm):
+    plan = json.loads(hwm("plan", "orders.yaml", "--json").stdout)
+    assert plan["nodes"][0]["decision"] == "FIRST RUN"
+    run = json.loads(hwm("run", "orders.yaml", "--json").stdout)
+    assert run["status"] == "SUCCEEDED"
+    assert run["nodes"][0]["result"]["rows"]["written"] == 3
+    assert json.loads(hwm("status", "orders.yaml", "--json").stdout)["nodes"][0]["existence"] == "exists"
+    history = json.loads(hwm("history", "orders.yaml", "--json").stdout)["loads"]
+    assert history[0]["node"] == "load_orders"
+    mark = json.loads(hwm("watermark", "orders.yaml", "--adopt", "--json").stdout)
+    assert mark["watermark"] == "2024-06-03 12:00:00"
+
+
+@pytest.mark.slow
+def test_status_history_and_watermark_are_tables_of_text(hwm):
+    hwm("run", "orders.yaml")
+    assert "2024-06-03 12:00:00" in hwm("status", "orders.yaml").stdout
+    assert "first_run" in hwm("history", "orders.yaml").stdout
+    done = hwm("watermark", "orders.yaml", "--set", "2024-06-01")
+    assert "the watermark is now updated_at = 2024-06-01" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_pipeline_runs_in_order_and_goes_on_past_a_failure(hwm):
+    hwm.file(PIPELINE)
+    done = hwm("run", "orders.yaml")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.index("first · ") < done.stdout.index("second · ")
+    hwm.file(PIPELINE.replace("raw/first", "raw/third").replace("table: orders,", "table: oders,", 2))
+    done = hwm("run", "orders.yaml")
+    assert done.returncode == 4
+    assert "first: FAILED" in done.stderr
+    assert "second was not started" in done.stderr
+    assert "2 of 2 nodes did not load" in done.stderr
+    done = hwm("run", "orders.yaml", "--node", "second")
+    assert "second: FAILED" in done.stderr
+
+
+@pytest.mark.slow
+def test_dry_run_reload_and_backfill_do_what_they_say(hwm):
+    assert "nothing written" in hwm("run", "orders.yaml", "--dry-run").stdout
+    assert hwm.ids() == []
+    hwm("run", "orders.yaml")
+    assert "FULL RELOAD" in hwm("run", "orders.yaml", "--force-first-run").stdout
+    assert "BACKFILL" in hwm("run", "orders.yaml", "--backfill", "2024-06-01..2024-06-02").stdout
+    assert hwm.ids() == [1, 2, 3]
+
+
+@pytest.mark.slow
+def test_params_reach_the_yaml(hwm):
+    hwm.file(ORDERS.replace("path: raw/orders", "path: ${folder}/orders"))
+    assert hwm("run", "orders.yaml", "-p", "folder=bronze").returncode == 0
+    assert hwm.ids("bronze/orders") == [1, 2, 3]
+
+
+@pytest.mark.slow
+def test_a_blocked_plan_exits_with_the_code_of_its_class(hwm):
+    (hwm.folder / "lake" / "raw" / "orders").mkdir(parents=True)
+    (hwm.folder / "lake" / "raw" / "orders" / "notes.txt").write_text("mine")
+    done = hwm("plan", "orders.yaml")
+    assert "BLOCKED" in done.stdout
+    assert done.returncode == 4
+    assert hwm("plan", "orders.yaml", "--detailed-exitcode").returncode == 1
+    done = hwm("run", "orders.yaml")
+    assert done.returncode == 4
+    assert "TargetUnknownError" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_secret_is_in_no_output(hwm):
+    hwm.file(
+        "connections:\n"
+        "  shop: {type: postgres, host: 127.0.0.1, port: 9, database: x, username: u, password: '${env:PW}'}\n"
+        "  lake: {type: local, root: ./lake}\n",
+        "hwm.yaml",
+    )
+    for words in (
+        ("plan",),
+        ("run",),
+        ("run", "--json"),
+        ("run", "--debug"),
+        ("plan", "--debug"),
+        ("status",),
+    ):
+        done = hwm(words[0], "orders.yaml", *words[1:], env={"PW": SECRET})
+        assert SECRET not in done.stdout + done.stderr
+        assert done.returncode == (0 if words == ("status",) else 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_reading_stops_the_load_before_its_commit(hwm, number):
+    # A transform that says when it runs and waits: then the load is in the middle of its read.
+    (hwm.folder / "slow.py").write_text(
+        "import pathlib, time\n"
+        "def wait(frame):\n"
+        "    pathlib.Path('reading').touch()\n"
+        "    while not pathlib.Path('go').exists(): time.sleep(0.01)\n"
+        "    return frame\n"
+    )
+    hwm.file(ORDERS.replace("name: load_orders", "name: load_orders\ntransform: slow:wait"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hwm_magics.cli", "run", "orders.yaml"],
+        cwd=hwm.folder,
+        env=environment(str(hwm.folder)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        _until(lambda: (hwm.folder / "reading").exists() or process.poll() is not None)
+        process.send_signal(number)
+        assert "stopping before the commit" in process.stderr.readline()
+        (hwm.folder / "go").touch()
+        out, err = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 130, (out, err)
+    assert "nothing was written" in err
+    assert hwm.ids() == []
+
+
+def _until(happened) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
