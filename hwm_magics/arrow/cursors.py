@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from hwm_magics.arrow.build import integers, scalar
 from hwm_magics.arrow.types import delta_type, is_binary, is_text
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, Scalar
 from hwm_magics.errors import CursorColumnError
@@ -147,9 +148,9 @@ def arrow_scalar(value: CursorValue, dtype: pa.DataType) -> pa.Scalar:
         if kind in (CursorKind.INTEGER, CursorKind.DECIMAL):
             return _number_scalar(Decimal(value.text), dtype, refused)
         if kind is CursorKind.TEXT and delta_type(dtype) == "string":
-            return pa.scalar(value.text, dtype)
+            return scalar(value.text, dtype)
         if kind is CursorKind.ROWVERSION and is_binary(dtype):
-            return pa.scalar(bytes.fromhex(value.text), dtype)
+            return scalar(bytes.fromhex(value.text), dtype)
         if value.type.is_time and kind is not CursorKind.TEXT:
             return _time_scalar(value, dtype, refused)
     except (pa.ArrowInvalid, OverflowError, InvalidOperation) as error:
@@ -161,9 +162,9 @@ def _number_scalar(number: Decimal, dtype: pa.DataType, refused: CursorColumnErr
     with localcontext() as context:
         context.prec = 80
         if pa.types.is_integer(dtype):
-            return pa.scalar(int(number.to_integral_value(ROUND_FLOOR)), dtype)
+            return scalar(f"{number.to_integral_value(ROUND_FLOOR):f}", dtype)
         if pa.types.is_decimal(dtype):
-            return pa.scalar(number.quantize(Decimal(1).scaleb(-dtype.scale), ROUND_FLOOR), dtype)
+            return scalar(f"{number.quantize(Decimal(1).scaleb(-dtype.scale), ROUND_FLOOR):f}", dtype)
     raise refused
 
 
@@ -177,9 +178,9 @@ def _time_scalar(value: CursorValue, dtype: pa.DataType, refused: CursorColumnEr
     zoned = value.type.kind is CursorKind.TIMESTAMP_TZ
     if pa.types.is_timestamp(dtype) and bool(dtype.tz) == zoned:
         cut = nanos // 10 ** (9 - _UNIT_DIGITS[dtype.unit])
-        return pa.scalar(cut, pa.int64()).cast(pa.timestamp(dtype.unit)).cast(dtype)
+        return integers([cut]).cast(pa.timestamp(dtype.unit)).cast(dtype)[0]
     if pa.types.is_date(dtype) and not zoned:
-        return pa.scalar(date.fromordinal(_EPOCH_DAY + nanos // _DAY_NS), dtype)
+        return scalar(date.fromordinal(_EPOCH_DAY + nanos // _DAY_NS).isoformat(), pa.date32()).cast(dtype)
     raise refused
 
 

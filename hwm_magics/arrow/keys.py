@@ -8,13 +8,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hwm_magics.arrow.build import integers, scalar, texts
 from hwm_magics.arrow.types import is_binary, is_list
 
 __all__ = ["row_keys"]
 
 _KEY = pa.large_binary()
-_EMPTY = pa.scalar(b"", _KEY)
-_NULL, _VALUE = pa.scalar(b"\x00", _KEY), pa.scalar(b"\x01", _KEY)
+_EMPTY = scalar(b"", _KEY)
+_NULL, _VALUE = scalar(b"\x00", _KEY), scalar(b"\x01", _KEY)
 _QUIET_NAN = 0x7FF8000000000000
 
 
@@ -38,7 +39,7 @@ def row_keys(batch: pa.RecordBatch | pa.Table, columns: Sequence[str] | None = N
             array = array.combine_chunks()
         pieces += _key_pieces(array)
     if not pieces:
-        return pa.array([b""] * batch.num_rows, _KEY)
+        return texts([b""] * batch.num_rows, _KEY)
     return _joined(pieces, batch.num_rows)
 
 
@@ -66,7 +67,7 @@ def _key_body(array: pa.Array) -> list[Any]:
         array = array.cast(pa.uint8())
     elif kind.is_floating(dtype):
         bits = array.cast(pa.float64()).view(pa.int64())
-        array = pc.if_else(pc.is_nan(array), pa.scalar(_QUIET_NAN), bits)
+        array = pc.if_else(pc.is_nan(array), integers([_QUIET_NAN])[0], bits)
     elif kind.is_fixed_size_binary(dtype):
         return [array.cast(_KEY)]
     elif is_list(dtype) or kind.is_map(dtype) or kind.is_struct(dtype):
@@ -87,8 +88,8 @@ def _nested_keys(array: pa.Array) -> pa.Array:
     if pa.types.is_struct(array.type):
         # Not by flatten(): Arrow aborts on some sliced arrays with NULLs.
         pieces = [piece for at in range(array.type.num_fields) for piece in _key_pieces(array.field(at))]
-        whole = _joined(pieces, len(array)) if pieces else pa.array([b""] * len(array), _KEY)
-        return pc.if_else(array.is_valid(), whole, pa.scalar(None, _KEY)) if array.null_count else whole
+        whole = _joined(pieces, len(array)) if pieces else texts([b""] * len(array), _KEY)
+        return pc.if_else(array.is_valid(), whole, pa.nulls(1, _KEY)[0]) if array.null_count else whole
     if pa.types.is_map(array.type):
         pieces = [*_key_pieces(array.keys), *_key_pieces(array.items)]
         return _rows_of(pieces, len(array.keys), array.offsets.to_pylist(), array.is_valid().to_pylist())
@@ -105,4 +106,4 @@ def _rows_of(pieces: list[Any], count: int, offsets: list[int], valid: list[bool
     for at, there in enumerate(valid):
         inside = keys[offsets[at] : offsets[at + 1]] if there else []
         rows.append(b"".join(len(key).to_bytes(8, "little") + key for key in inside))
-    return pa.array(rows, _KEY)
+    return texts(rows, _KEY)

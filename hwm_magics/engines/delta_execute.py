@@ -231,13 +231,12 @@ class Execution:
             self._mark_only(table, step)
             return
         record = self._record(step, plan.decision.value.lower().replace(" ", "_"))
-        before = table.version()
         write = self._writer(table, record, feed)
-        version = commit(table, record, feed, run, write)
-        entry = LogReader(table).entry(version)
-        self._outcome = _described(entry, version)
-        if isinstance(self._write, MergeRows) and self._outcome.written == 0 and version == before:
-            self._outcome.status = "nothing_new"
+        version = commit(table, record, feed, run, write, idle=isinstance(self._write, MergeRows))
+        if version is None:
+            self._mark_only(table, step)
+            return
+        self._outcome = _described(LogReader(table).entry(version), version)
 
     def _mark_only(self, table: DeltaTable, step: Commit) -> None:
         """Nothing to write: commit nothing, or the mark alone where it moved."""
@@ -353,7 +352,10 @@ def commit_mark(table: DeltaTable, record: CommitRecord, run: RunContext) -> int
     def write() -> None:
         write_deltalake(table, reader, mode="append", commit_properties=properties)
 
-    return commit(table, record, None, run, write)
+    version = commit(table, record, None, run, write)
+    if version is None:
+        raise CommitError("the watermark was not committed", hint="run it again")
+    return version
 
 
 def _small_files(table: DeltaTable) -> int:

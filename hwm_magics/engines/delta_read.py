@@ -43,7 +43,9 @@ def query(table: DeltaTable, sql: str) -> pa.Table:
     from deltalake import QueryBuilder
 
     try:
-        return pa.table(QueryBuilder().register("hwm_target", table).execute(sql).read_all())
+        # Not pa.table(): that imports pandas to look at what it gets.
+        found = QueryBuilder().register("hwm_target", table).execute(sql)
+        return pa.RecordBatchReader.from_stream(found).read_all()
     except Exception as error:
         text = clean_message(error)
         if "planning" in text.lower() or "sql" in text.lower() or "schema error" in text.lower():

@@ -101,8 +101,14 @@ def writer_properties(*, partitioned: bool) -> WriterProperties:
 
 
 def commit(
-    table: DeltaTable, record: CommitRecord, feed: Feed | None, run: RunContext, write: Callable[[], object]
-) -> int:
+    table: DeltaTable,
+    record: CommitRecord,
+    feed: Feed | None,
+    run: RunContext,
+    write: Callable[[], object],
+    *,
+    idle: bool = False,
+) -> int | None:
     """Make a commit and prove it.
 
     delta-rs ignores an interrupt until its write has committed, and raises it then; so the write
@@ -114,9 +120,10 @@ def commit(
         feed: The rows on their way; None for commits without rows.
         run: The attempt.
         write: Makes the commit on the handle.
+        idle: Whether it may find nothing to change, and then make no commit, as a MERGE does.
 
     Returns:
-        The version that the commit made.
+        The version that the commit made; None when it found nothing to change.
 
     Raises:
         CommitConflictError: Another load of the node committed first; nothing was written.
@@ -144,6 +151,8 @@ def commit(
             f"reading the rows failed: {type(feed.error).__name__}: {clean_message(feed.error)}; nothing was written",
             hint="%hwm_debug shows the traceback",
         ) from feed.error
+    if failure is None and idle:
+        return None
     if failure is None:
         raise CommitError(
             f"the write ended without an error, and no commit names run {record.run_id}; nothing was written",
@@ -182,7 +191,9 @@ def translated(failure: BaseException) -> CommitError:
     lower = text.lower()
     if "concurrent transaction" in lower or "transaction: 0" in lower or "already exists" in lower:
         return CommitConflictError("another load of this node committed first; nothing was written")
-    if type(failure).__name__ == "CommitFailedError" and "concurrent" in lower:
+    if type(failure).__name__ == "CommitFailedError" and (
+        "concurrent" in lower or "changed since last commit" in lower
+    ):
         return CommitConflictError(
             f"another writer changed the table meanwhile ({text}); nothing was written"
         )

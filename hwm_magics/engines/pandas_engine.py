@@ -24,7 +24,7 @@ from hwm_magics.core.model import (
 from hwm_magics.core.query import CursorExpression
 from hwm_magics.core.steps import Abilities
 from hwm_magics.engines.base import RunContext
-from hwm_magics.engines.delta_execute import Execution, commit_mark
+from hwm_magics.engines.delta_execute import Execution, Outcome, commit_mark
 from hwm_magics.engines.delta_log import LogReader
 from hwm_magics.engines.delta_open import Address, open_table
 from hwm_magics.engines.delta_read import arrow_schema_of, columns_of_table, highest, query, scalar
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
     from hwm_magics.connections.registry import Connections
+    from hwm_magics.engines.rows import RowCounts
     from hwm_magics.stream import BatchStream
 
 __all__ = ["PandasEngine"]
@@ -206,7 +207,7 @@ class DeltaTarget:
             run_id=run.run_id,
             rows_read=counts.read,
             rows_recognised=counts.recognised + counts.superseded,
-            rows_written=outcome.written if outcome.written is not None else counts.written,
+            rows_written=_written(outcome, counts),
             rows_updated=outcome.updated,
             late_rows=counts.late,
             lateness=counts.lateness(mark),
@@ -219,6 +220,12 @@ class DeltaTarget:
             seconds=time.perf_counter() - started,
             warnings=tuple(outcome.warnings),
         )
+
+
+def _written(outcome: Outcome, counts: RowCounts) -> int:
+    if outcome.status != "loaded":
+        return 0
+    return outcome.written if outcome.written is not None else counts.written
 
 
 def _unknown(address: Address, error: HwmError) -> TargetState:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hwm_magics.arrow import arrow_scalar, cast_batch, columns_of, row_keys
+from hwm_magics.arrow.build import booleans, integers, scalar, texts
 from hwm_magics.core.cursor import CursorValue
 from hwm_magics.core.model import Column, RecogniseRows, SchemaChange, SchemaPolicy
 from hwm_magics.core.query import CursorExpression
@@ -193,12 +194,12 @@ def cursor_array(batch: pa.RecordBatch, cursor: CursorExpression) -> pa.Array:
         values = pc.coalesce(values, other.cast(values.type) if other.type != values.type else other)
     if cursor.date_format:
         parts = [
-            pa.scalar(piece)
+            scalar(piece)
             if isinstance(piece, str)
             else pc.utf8_slice_codeunits(values, piece[0], sum(piece))
             for piece in cursor.iso_parts()
         ]
-        values = pc.binary_join_element_wise(*parts, pa.scalar(""))
+        values = pc.binary_join_element_wise(*parts, scalar(""))
     return values
 
 
@@ -274,17 +275,17 @@ def deduplicated(
         yield from spool.batches()
         return
     counted = pc.value_counts(all_keys)
-    repeated = counted.field("values").filter(pc.greater(counted.field("counts"), 1))
+    repeated = counted.field("values").filter(pc.greater(counted.field("counts"), integers([1])[0]))
     drop = _superseded(spool, found, repeated, cursor, keys)
     counts.superseded += len(drop)
     start = 0
     for batch in spool.batches():
         gone = [row - start for row in range(start, start + batch.num_rows) if row in drop]
         if gone:
-            keep = pa.array([True] * batch.num_rows).to_pylist()
+            keep = [True] * batch.num_rows
             for row in gone:
                 keep[row] = False
-            yield batch.filter(pa.array(keep))
+            yield batch.filter(booleans(keep))
         else:
             yield batch
         start += batch.num_rows
@@ -313,7 +314,7 @@ def _superseded(
     for batch, encoded in zip(spool.batches(), found, strict=True):
         hits = pc.indices_nonzero(pc.is_in(encoded, value_set=repeated)).to_pylist()
         if hits:
-            rows = batch.take(pa.array(hits))
+            rows = batch.take(integers(hits))
             marks = _orderable(cursor_array(rows, cursor)) if cursor else [None] * len(hits)
             whole = row_keys(rows, rows.schema.names).to_pylist()
             for position, hit in enumerate(hits):
@@ -384,7 +385,7 @@ class Overlap:
     """
 
     columns: list[str]
-    keys: Counter[object] = field(default_factory=Counter)
+    keys: Counter[bytes] = field(default_factory=Counter)
     _values: pa.Array | None = None
 
     @classmethod
@@ -418,7 +419,7 @@ class Overlap:
             return batch
         encoded = row_keys(batch, self.columns)
         if self._values is None:
-            self._values = pa.array(list(self.keys), type=encoded.type)
+            self._values = texts(list(self.keys), encoded.type)
         candidates = pc.indices_nonzero(pc.is_in(encoded, value_set=self._values)).to_pylist()
         if not candidates:
             return batch
@@ -428,17 +429,22 @@ class Overlap:
             if self.keys[key] > 0:
                 self.keys[key] -= 1
                 keep[row] = False
-        return batch.filter(pa.array(keep))
+        return batch.filter(booleans(keep))
 
 
 def _at_or_above(
     batch: pa.RecordBatch, cursor: CursorExpression, low: CursorValue | None, *, nulls: bool
 ) -> pa.Array:
-    values = cursor_array(batch, cursor)
+    values = _comparable(cursor_array(batch, cursor))
     if low is None:
-        return pa.array([True] * batch.num_rows)
-    mask = pc.fill_null(pc.greater_equal(values, arrow_scalar(low, values.type)), fill_value=False)
-    return pc.or_(mask, pc.is_null(values)) if nulls else mask
+        return booleans([True] * batch.num_rows)
+    mask = pc.greater_equal(values, arrow_scalar(low, values.type))
+    return pc.or_kleene(mask, pc.is_null(values)) if nulls else mask
+
+
+def _comparable(values: pa.Array) -> pa.Array:
+    """Numbers as wide as they come: a bound may lie below all that a narrow column can hold."""
+    return values.cast(pa.int64()) if pa.types.is_integer(values.type) else values
 
 
 def recognised(
@@ -476,10 +482,8 @@ def _count_late(
 ) -> None:
     from hwm_magics.arrow import cursor_value
 
-    values = cursor_array(batch, cursor)
-    late = values.filter(
-        pc.fill_null(pc.less_equal(values, arrow_scalar(mark, values.type)), fill_value=False)
-    )
+    values = _comparable(cursor_array(batch, cursor))
+    late = values.filter(pc.less_equal(values, arrow_scalar(mark, values.type)))
     if not len(late):
         return
     counts.late += len(late)

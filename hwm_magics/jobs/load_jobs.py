@@ -109,7 +109,7 @@ class LoadJobs(Sequence[LoadJob]):
         each = [job.status for job in self.jobs]
         if self._failure is not None:
             return JobStatus.FAILED
-        if self._busy or JobStatus.RUNNING in each:
+        if JobStatus.RUNNING in each or (self._busy and JobStatus.PLANNED in each):
             return JobStatus.RUNNING
         if JobStatus.PLANNED in each:
             return JobStatus.PLANNED

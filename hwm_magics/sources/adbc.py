@@ -8,6 +8,8 @@ from typing import Any
 import pyarrow as pa
 from adbc_driver_manager import AdbcConnection, AdbcStatement, Error
 
+from hwm_magics.arrow.build import texts
+
 __all__ = ["ERRORS", "columns_of", "execute", "fetch", "reader_of", "schema_of"]
 
 ERRORS = (Error, OSError, pa.ArrowException)
@@ -69,7 +71,7 @@ def reader_of(
         if values:
             statement.prepare()
             row = pa.record_batch(
-                [pa.array([value]) for value in values], [str(at) for at in range(len(values))]
+                [texts([value]) for value in values], [str(at) for at in range(len(values))]
             )
             schema, array = row.__arrow_c_array__()
             statement.bind(array, schema)

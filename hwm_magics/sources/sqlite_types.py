@@ -43,11 +43,11 @@ class SqliteTypes:
         """
         self.run(f"CREATE TEMP VIEW {_VIEW} AS {sql}\n")
         try:
-            # Asked in the end, since duplicates would get other names in the view.
             rows = self.ask(f"SELECT name, type FROM pragma_table_xinfo('{_VIEW}', 'temp')")
         finally:
             self.run(f"DROP VIEW temp.{_VIEW}")
-        found = [(str(name), " ".join(str(kind).split())) for name, kind in rows]
+        names = {str(name).lower() for name, _ in rows}
+        found = [(_original(str(name), names), " ".join(str(kind).split())) for name, kind in rows]
         unsure = [name for name, kind in found if kind.upper() in _UNSURE]
         told = self._cast(sql) if unsure else {}
         unsure = [name for name in unsure if name not in told]
@@ -102,3 +102,9 @@ class SqliteTypes:
             return {}
         casts = ((selected.alias, selected.unalias()) for selected in tree.expressions)
         return {name: cast.to.sql(dialect="") for name, cast in casts if name and isinstance(cast, exp.Cast)}
+
+
+def _original(name: str, names: set[str]) -> str:
+    """A column's own name: a view calls the second of two like-named columns ``name:1``."""
+    base, _, number = name.rpartition(":")
+    return base if number.isdigit() and base.lower() in names else name

@@ -17,6 +17,7 @@ __all__ = [
     "UnmappedError",
     "Wire",
     "as_is",
+    "check_names",
     "check_times",
     "collect",
     "decode",
@@ -141,7 +142,7 @@ def collect(described: Iterable[Described], make: Callable[[Described], Wire]) -
             some have types that Delta Lake lacks; all of them are named.
     """
     described = tuple(described)
-    _check_names([each.name for each in described])
+    check_names([each.name for each in described])
     wires: list[Wire] = []
     refused: list[str] = []
     for each in described:
@@ -157,7 +158,12 @@ def collect(described: Iterable[Described], make: Callable[[Described], Wire]) -
     return tuple(wires)
 
 
-def _check_names(names: Sequence[str]) -> None:
+def check_names(names: Sequence[str]) -> None:
+    """Refuse columns without a name, and names that differ in case at most.
+
+    Raises:
+        QueryError: There are some.
+    """
     seen: dict[str, str] = {}
     doubled = []
     for name in names:

@@ -206,9 +206,9 @@ def test_of_two_loads_that_create_a_table_one_wins_and_the_other_is_told(case, b
     db.insert(a_row(db))
     with bench.prepared(spec) as slow:
         assert bench.load(spec).status == "loaded"
+        stream = slow.source.open(slow.plan.step(ReadRows).statement)
         with pytest.raises(CommitConflictError):
-            statement = slow.plan.step(ReadRows).statement
-            slow.target.execute(slow.plan, slow.source.open(statement), RunContext("run-late"))
+            slow.target.execute(slow.plan, stream, RunContext("run-late"))
     assert [row["id"] for row in case.rows()] == [1]
 
 

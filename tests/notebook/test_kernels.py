@@ -134,8 +134,8 @@ def test_with_a_front_end_that_takes_input_the_cell_waits_and_a_click_loads(exec
     )
     # What a front end would say; it must hold for the one cell that asks.
     person = (
-        "kernel = get_ipython().kernel\nask = kernel.get_parent\n"
-        "def with_input(channel=None):\n"
+        "kernel = get_ipython().kernel\n"
+        "def with_input(channel=None, ask=kernel.get_parent):\n"
         "    parent = ask(channel)\n"
         "    return {**parent, 'content': {**parent['content'], 'allow_stdin': True}}\n"
         "kernel.get_parent = with_input"

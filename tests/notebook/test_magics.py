@@ -95,7 +95,7 @@ def test_the_job_is_the_value_of_the_cell_unless_it_is_to_be_quiet(shell, projec
 def test_headless_no_widget_is_shown(shell, project):
     cell = shell(load())
     assert not [each for each in cell.shown if "application/vnd.jupyter.widget-view+json" in each]
-    assert "FIRST RUN" in cell.shown[0]["text/html"]
+    assert "FIRST RUN" in cell.shown[-1]["text/html"]
 
 
 def test_with_a_person_in_front_the_cell_shows_buttons_and_loads_on_the_click(shell, project):

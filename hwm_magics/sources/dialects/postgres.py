@@ -14,12 +14,13 @@ import pyarrow.compute as pc
 from hwm_magics.arrow import MAX_PRECISION, arrow_type
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, Scalar
 from hwm_magics.core.model import Column, SourceIdentity
+from hwm_magics.core.sql_names import quote
 from hwm_magics.errors import QueryError
 from hwm_magics.sources.dialects.base import Ask, Clock, Dialect, TableFacts
 from hwm_magics.sources.rendering import Bound, bind_by_text
-from hwm_magics.sources.wire import Described, UnmappedError, Wire, as_is, check_times, parsed
+from hwm_magics.sources.wire import Described, UnmappedError, Wire, as_is, check_names, check_times, parsed
 
-__all__ = ["Postgres", "numeric_name"]
+__all__ = ["Postgres", "numeric_name", "with_natives"]
 
 # pg_typeof's names and the catalog's, which drivers report.
 _NAMES = {
@@ -74,6 +75,32 @@ def numeric_name(typmod: int) -> str:
         return "numeric"
     precision, scale = ((typmod - 4) >> 16) & 0xFFFF, (((typmod - 4) & 0x7FF) ^ 1024) - 1024
     return f"numeric({precision},{scale})"
+
+
+def with_natives(ask: Ask, sql: str, described: Sequence[Described]) -> tuple[Described, ...]:
+    """Columns with the server's own names of their types, which most drivers don't give.
+
+    Args:
+        ask: Runs a query.
+        sql: The query, its values written as literals.
+        described: Its columns, with the decimals' precision.
+    """
+    names = [each.name for each in described]
+    check_names(names)
+    quoted = [quote(name, "postgres") for name in names]
+    kinds = ", ".join(f"CAST(pg_typeof(hwm_types.{name}) AS text)" for name in quoted)
+    # No row of the query is computed: nothing fits the join.
+    (found,) = ask(f"SELECT {kinds} FROM (SELECT 1) AS one LEFT JOIN (\n{sql}\n) AS hwm_types ON 1 = 0")  # noqa: S608 - quoted
+    return tuple(
+        Described(each.name, _with_precision(str(native), each.arrow), None, each.nullable)
+        for each, native in zip(described, found, strict=True)
+    )
+
+
+def _with_precision(native: str, arrow: pa.DataType | None) -> str:
+    if native != "numeric" or arrow is None or not pa.types.is_decimal(arrow):
+        return native
+    return f"numeric({arrow.precision},{arrow.scale})"
 
 
 @dataclass(frozen=True, slots=True)

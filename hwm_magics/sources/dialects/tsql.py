@@ -17,7 +17,7 @@ from hwm_magics.sources.dialects.base import Ask, Clock, Dialect, TableFacts
 from hwm_magics.sources.rendering import Bound, bind_by_text
 from hwm_magics.sources.wire import Described, UnmappedError, Wire, as_is, parsed
 
-__all__ = ["TSql"]
+__all__ = ["TSql", "with_natives"]
 
 _CASTS = {
     CursorKind.TIMESTAMP: "CAST(? AS datetime2(7))",
@@ -67,6 +67,30 @@ def _kept(native: str) -> int | None:
     if base in ("datetime2", "datetimeoffset"):
         return 7 if digits is None else digits
     return {"datetime": 3, "smalldatetime": 0}.get(base)
+
+
+def with_natives(ask: Ask, sql: str, described: Sequence[Described]) -> tuple[Described, ...]:
+    """Columns with the server's own names of their types: no driver tells a datetime from a datetime2(3).
+
+    Args:
+        ask: Runs a query.
+        sql: The query, its values written as literals.
+        described: Its columns, as the driver describes them.
+    """
+    text = sql.replace("'", "''")
+    try:
+        rows = ask(
+            f"SELECT system_type_name, CAST(is_nullable AS int) FROM sys.dm_exec_describe_first_result_set(N'{text}', NULL, 0) "  # noqa: S608 - escaped
+            "ORDER BY column_ordinal"
+        )
+    except SourceError:
+        return tuple(described)
+    if len(rows) != len(described) or any(native is None for native, _ in rows):
+        return tuple(described)
+    return tuple(
+        Described(each.name, str(native), each.arrow, bool(nullable))
+        for each, (native, nullable) in zip(described, rows, strict=True)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,100 @@
+"""What a PEP 249 cursor says of its columns, as far as its driver says anything."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+
+from hwm_magics.arrow import MAX_PRECISION
+from hwm_magics.sources.wire import Described
+
+__all__ = ["described"]
+
+_PYTHON: dict[type, tuple[str, pa.DataType | None]] = {
+    bool: ("boolean", pa.bool_()),
+    int: ("bigint", pa.int64()),
+    float: ("double", pa.float64()),
+    str: ("varchar", pa.string()),
+    bytes: ("varbinary", pa.binary()),
+    bytearray: ("varbinary", pa.binary()),
+    date: ("date", pa.date32()),
+    datetime: ("timestamp", pa.timestamp("us")),
+    uuid.UUID: ("uuid", None),
+}
+_WHOLE = {3: pa.int16(), 5: pa.int16(), 10: pa.int32()}
+_MYSQL: dict[int, tuple[str, pa.DataType | None]] = {
+    1: ("tinyint", pa.int16()),
+    2: ("smallint", pa.int32()),
+    3: ("int", pa.int64()),
+    4: ("float", pa.float32()),
+    5: ("double", pa.float64()),
+    7: ("timestamp", pa.timestamp("us", "UTC")),
+    8: ("bigint", pa.int64()),
+    9: ("mediumint", pa.int64()),
+    10: ("date", pa.date32()),
+    12: ("datetime", pa.timestamp("us")),
+    13: ("year", pa.int32()),
+    15: ("varchar", pa.string()),
+    245: ("json", pa.string()),
+    252: ("text", pa.string()),
+    253: ("varchar", pa.string()),
+    254: ("char", pa.string()),
+}
+_MYSQL_DECIMALS = frozenset({0, 246})
+_ORACLE: dict[str, tuple[str, pa.DataType | None]] = {
+    "DB_TYPE_VARCHAR": ("VARCHAR2", pa.string()),
+    "DB_TYPE_NVARCHAR": ("NVARCHAR2", pa.string()),
+    "DB_TYPE_CHAR": ("CHAR", pa.string()),
+    "DB_TYPE_NCHAR": ("NCHAR", pa.string()),
+    "DB_TYPE_RAW": ("RAW", pa.binary()),
+    "DB_TYPE_DATE": ("DATE", pa.timestamp("us")),
+    "DB_TYPE_TIMESTAMP": ("TIMESTAMP", pa.timestamp("us")),
+    "DB_TYPE_BINARY_DOUBLE": ("BINARY_DOUBLE", pa.float64()),
+    "DB_TYPE_BINARY_FLOAT": ("BINARY_FLOAT", pa.float32()),
+    "DB_TYPE_BOOLEAN": ("BOOLEAN", pa.bool_()),
+}
+
+
+def described(columns: Sequence[Sequence[Any]], dialect: str) -> tuple[Described, ...]:
+    """The columns of a cursor's ``description``.
+
+    Args:
+        columns: The description.
+        dialect: The sqlglot dialect of the database.
+    """
+    return tuple(_one(column, dialect) for column in columns)
+
+
+def _one(column: Sequence[Any], dialect: str) -> Described:
+    name, code, _, size, precision, scale, nullable = (*column, *[None] * 7)[:7]
+    native, arrow = _type(code, size, precision, scale, dialect)
+    return Described(str(name), native, arrow, nullable is not False)
+
+
+def _type(code: Any, size: Any, precision: Any, scale: Any, dialect: str) -> tuple[str, pa.DataType | None]:
+    oracle = getattr(code, "name", None)
+    if code is Decimal or oracle == "DB_TYPE_NUMBER":
+        return _decimal("NUMBER" if oracle else "decimal", precision, scale)
+    if isinstance(oracle, str):
+        return _ORACLE.get(oracle, (oracle.removeprefix("DB_TYPE_"), None))
+    if code is int and precision in _WHOLE:
+        return "integer", _WHOLE[precision]
+    if isinstance(code, type):
+        return _PYTHON.get(code, (code.__name__, None))
+    if dialect == "mysql" and isinstance(code, int):
+        if code in _MYSQL_DECIMALS:
+            # The length counts the point, and the sign where there may be one: this is wide enough for both.
+            return _decimal("decimal", min(MAX_PRECISION, int(size or precision or 0) - bool(scale)), scale)
+        return _MYSQL.get(code, (f"type {code}", None))
+    return str(code), None
+
+
+def _decimal(name: str, precision: Any, scale: Any) -> tuple[str, pa.DataType | None]:
+    if not precision or not 0 <= int(scale or 0) <= int(precision) <= MAX_PRECISION:
+        return f"{name} without a precision that Delta Lake has", None
+    return f"{name}({precision},{scale or 0})", pa.decimal128(int(precision), int(scale or 0))

@@ -1,0 +1,252 @@
+"""Any PEP 249 connection that the notebook made: its rows as Arrow, by declared types."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from hwm_magics.core.model import Statement
+from hwm_magics.errors import HwmError, SourceError
+from hwm_magics.sources.descriptions import described
+from hwm_magics.sources.dialects import Dialect, dialect_of
+from hwm_magics.sources.dialects.postgres import with_natives as postgres_natives
+from hwm_magics.sources.dialects.tsql import with_natives as tsql_natives
+from hwm_magics.sources.failures import failure, incomplete
+from hwm_magics.sources.rendering import render, with_literals
+from hwm_magics.sources.rows import arrays_of
+from hwm_magics.sources.sql import RawStream
+from hwm_magics.sources.sqlite_types import SqliteTypes
+from hwm_magics.sources.wire import Described, Wire
+
+__all__ = ["PythonDriver", "Rows", "of_object"]
+
+_ROWS = 10_000
+_DBMS_NAME = 17
+"""ODBC's number for the question which database this is."""
+_DBMS = (
+    ("microsoft sql", "tsql"),
+    ("postgres", "postgres"),
+    ("sqlite", "sqlite"),
+    ("mysql", "mysql"),
+    ("mariadb", "mysql"),
+    ("oracle", "oracle"),
+    ("duckdb", "duckdb"),
+    ("snowflake", "snowflake"),
+)
+
+
+def dialect_by_dbms(name: str) -> str:
+    """The sqlglot dialect of a database, by the name that ODBC gives it; "" for plain SQL."""
+    lower = name.lower()
+    return next((dialect for word, dialect in _DBMS if word in lower), "")
+
+
+@dataclass(slots=True)
+class Rows:
+    """A result on its way.
+
+    Attributes:
+        description: The cursor's description.
+        fetch: Gives the next rows, an empty list at the end.
+        close: Frees the cursor.
+    """
+
+    description: Sequence[Sequence[Any]]
+    fetch: Callable[[int], Sequence[Sequence[Any]]]
+    close: Callable[[], None]
+
+
+@dataclass(slots=True)
+class PythonDriver:
+    """A connection whose rows are Python values.
+
+    Attributes:
+        dialect: What its SQL is like.
+        place: Its address for people.
+        paramstyle: How its placeholders are written.
+        execute: Runs SQL with values; the third argument says whether many rows will come.
+        settle: Called when a read ends, whether well or not.
+        finish: Closes what was opened for it.
+    """
+
+    dialect: Dialect
+    place: str
+    paramstyle: str
+    execute: Callable[[str, list[str], bool], Rows]
+    settle: Callable[[], None] = field(default=lambda: None)
+    finish: Callable[[], None] = field(default=lambda: None)
+    _types: SqliteTypes = field(init=False)
+    _reading: bool = False
+
+    def __post_init__(self) -> None:
+        self._types = SqliteTypes(self._run, self.ask)
+
+    def _told(self, error: BaseException, doing: str) -> SourceError:
+        state = str(getattr(getattr(error, "orig", error), "sqlstate", None) or "")
+        return failure(error, doing=f"{doing} {self.place}", sqlstate=state)
+
+    def _execute(self, sql: str, values: list[str], doing: str, *, many: bool = False) -> Rows:
+        try:
+            return self.execute(sql, values, many)
+        except HwmError:
+            raise
+        except Exception as error:  # noqa: BLE001 - each driver has exceptions of its own
+            raise self._told(error, doing) from error
+
+    def _fetch(self, rows: Rows, count: int) -> Sequence[Sequence[Any]]:
+        try:
+            return rows.fetch(count)
+        except Exception as error:  # noqa: BLE001 - each driver has exceptions of its own
+            raise self._told(error, "reading from") from error
+
+    def _run(self, sql: str) -> None:
+        self._execute(sql, [], "describing the query on").close()
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        """The rows of a query without values."""
+        return self.rows(Statement((sql,)))
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        if self._reading:
+            yield
+            return
+        self._reading = True
+        try:
+            yield
+        finally:
+            self._reading = False
+            self.settle()
+
+    def describe(self, statement: Statement) -> tuple[Described, ...]:
+        name = self.dialect.name
+        if name == "sqlite":
+            return self._types.describe(with_literals(statement, self.dialect.bind, self.dialect.literal))
+        found = self._described(statement)
+        if name == "postgres":
+            return postgres_natives(self.ask, self._literal(statement), found)
+        if name == "tsql":
+            return tsql_natives(self.ask, self._literal(statement), found)
+        return found
+
+    def _literal(self, statement: Statement) -> str:
+        return with_literals(statement, self.dialect.bind, self.dialect.literal)
+
+    def _described(self, statement: Statement) -> tuple[Described, ...]:
+        # SQL Server has no WITH in derived tables; its cursors describe a statement before its first row.
+        if self.dialect.name != "tsql":
+            alias = self.dialect.alias
+            statement = Statement(("SELECT * FROM (\n", *statement.parts, f"\n) {alias} WHERE 1 = 0"))
+        sql, values = render(statement, self.dialect.bind, self.paramstyle)
+        rows = self._execute(sql, values, "describing the query on")
+        try:
+            return described(rows.description, self.dialect.name)
+        finally:
+            rows.close()
+
+    def rows(self, statement: Statement) -> list[tuple[Any, ...]]:
+        sql, values = render(statement, self.dialect.bind, self.paramstyle)
+        result = self._execute(sql, values, "asking")
+        try:
+            found: list[tuple[Any, ...]] = []
+            while some := self._fetch(result, _ROWS):
+                found += [tuple(row) for row in some]
+            return found
+        finally:
+            result.close()
+
+    def stream(self, statement: Statement, wires: Sequence[Wire]) -> RawStream:
+        sql, values = render(statement, self.dialect.bind, self.paramstyle)
+        result = self._execute(sql, values, "reading from", many=True)
+        state = {"open": True}
+
+        def close() -> None:
+            if state["open"]:
+                state["open"] = False
+                try:
+                    result.close()
+                finally:
+                    self.settle()
+
+        def batches() -> Iterator[Sequence[pa.Array]]:
+            try:
+                while state["open"] and (some := self._fetch(result, _ROWS)):
+                    yield arrays_of(some, wires)
+                if not state["open"]:
+                    raise incomplete(f"reading from {self.place}", "the read was stopped")
+            finally:
+                close()
+            # Some drivers take a lost connection for the end: ask whether it is still there.
+            self.ask("SELECT 1" + (" FROM dual" if self.dialect.name == "oracle" else ""))
+            self.settle()
+
+        return RawStream(batches(), close)
+
+    def close(self) -> None:
+        self.finish()
+
+
+def of_object(connection: Any, name: str, dialect: str) -> PythonDriver:
+    """A connection of the notebook, which stays open.
+
+    Args:
+        connection: The connection.
+        name: The variable's name.
+        dialect: The sqlglot dialect; "" to ask the connection.
+    """
+    module = type(connection).__module__.partition(".")[0]
+    if not dialect and hasattr(connection, "getinfo"):
+        dialect = dialect_by_dbms(str(connection.getinfo(_DBMS_NAME)))
+    style = str(getattr(sys.modules.get(module), "paramstyle", "qmark"))
+    idle = _idle(connection)
+
+    def execute(sql: str, values: list[str], many: bool) -> Rows:  # noqa: FBT001 - a callback's signature
+        if many and module == "psycopg":
+            return _psycopg_stream(connection, sql, values)
+        cursor = connection.cursor()
+        if values:
+            cursor.execute(sql, values)
+        else:
+            cursor.execute(sql)
+        return Rows(cursor.description or (), cursor.fetchmany, cursor.close)
+
+    def settle() -> None:
+        # A transaction that only these reads have begun would stay open, and hold back the database's cleaning.
+        if idle and not connection.autocommit:
+            connection.rollback()
+
+    return PythonDriver(dialect_of(dialect), name, style, execute, settle)
+
+
+def _idle(connection: Any) -> bool:
+    """Whether a psycopg connection is surely outside of a transaction."""
+    status = getattr(getattr(connection, "info", None), "transaction_status", None)
+    return status is not None and int(status) == 0
+
+
+def _psycopg_stream(connection: Any, sql: str, values: list[str]) -> Rows:
+    """Rows as the server sends them: a plain cursor would hold them all in memory."""
+    cursor = connection.cursor()
+    rows = cursor.stream(sql, values or None)
+    waiting: list[Any] = []
+
+    def fetch(count: int) -> Sequence[Sequence[Any]]:
+        some = waiting[:]
+        waiting.clear()
+        for row in rows:
+            some.append(row)
+            if len(some) >= count:
+                break
+        return some
+
+    def close() -> None:
+        rows.close()
+        cursor.close()
+
+    waiting += fetch(1)
+    return Rows(cursor.description or (), fetch, close)
