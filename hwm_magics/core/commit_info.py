@@ -12,7 +12,20 @@ from hwm_magics.core.cursor import CursorValue
 from hwm_magics.core.model import CommitRecord, ForeignEvent, SourceIdentity, Watermark
 from hwm_magics.errors import TargetUnknownError
 
-__all__ = ["FORMAT", "SETTLED", "LogEntry", "Walk", "app_id", "decode", "encode", "other_nodes", "settled", "walk"]
+__all__ = [
+    "FORMAT",
+    "SETTLED",
+    "LogEntry",
+    "Walk",
+    "Written",
+    "app_id",
+    "decode",
+    "encode",
+    "other_nodes",
+    "settled",
+    "walk",
+    "written",
+]
 
 FORMAT = 1
 """The version of the commit info's format. A reader refuses newer ones: it would misread the mark."""
@@ -86,6 +99,7 @@ class LogEntry:
         metrics: Its operation's metrics.
         adds, removes: Whether files with row changes were added and removed. None when the reader
             did not look; the operation's name decides then.
+        added_bytes: The size of the files that it added; None when the reader did not look.
     """
 
     version: int
@@ -96,6 +110,7 @@ class LogEntry:
     metrics: Mapping[str, object] = field(default_factory=dict)
     adds: bool | None = None
     removes: bool | None = None
+    added_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +230,35 @@ def _record(entry: LogEntry, kept: dict[str, object]) -> CommitRecord:
         asked_at=datetime.fromisoformat(str(kept["asked"])) if kept.get("asked") else None,
         metrics=dict(entry.metrics),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a commit's own metrics say that it wrote; None where they don't say.
+
+    Attributes:
+        rows: Rows written (for a MERGE: inserted and updated).
+        updated: Of those, rows that replaced another.
+        files: Files added.
+    """
+
+    rows: int | None
+    updated: int | None
+    files: int | None
+
+
+def written(metrics: Mapping[str, object]) -> Written:
+    """Read a commit's metrics, as delta-rs or Spark write them."""
+
+    def number(*names: str) -> int | None:
+        found = next((metrics[name] for name in names if metrics.get(name) is not None), None)
+        return None if found is None else int(str(found))
+
+    inserted = number("num_target_rows_inserted", "numTargetRowsInserted")
+    updated = number("num_target_rows_updated", "numTargetRowsUpdated")
+    rows = number("num_added_rows", "numOutputRows") if inserted is None else inserted + (updated or 0)
+    files = number("num_added_files", "num_target_files_added", "numFiles", "numTargetFilesAdded")
+    return Written(rows, updated, files)
 
 
 def walk(entries: Iterable[LogEntry], node: str, *, complete: bool = True) -> Walk:

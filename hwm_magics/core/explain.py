@@ -264,15 +264,15 @@ def receipt(result: LoadResult) -> str:
         )
         head = f"{result.node}: nothing new{seen} ({took})"
     else:
-        head = (
-            f"{result.node}: {result.decision.value}: {result.rows_written:,} rows written in {took}, "
-            f"version {'none' if result.version_before is None else result.version_before} → {result.version_after}"
-        )
+        new = f"version {result.version_after}"
+        moved = new if result.version_before is None else f"version {result.version_before} → {result.version_after}"
+        head = f"{result.node}: {result.decision.value}: {_rows(result.rows_written)} written in {took}, {moved}"
     lines = [head]
     if result.status == "loaded":
         recognised = f", {result.rows_recognised:,} recognised" if result.rows_recognised else ""
         updated = f", {result.rows_updated:,} of them updated" if result.rows_updated else ""
-        files = f", {result.files:,} files" if result.files is not None else ""
+        files = "" if result.files is None else f", {result.files:,} file{'s' if result.files != 1 else ''}"
+        files += f", {size(result.bytes)}" if result.bytes else ""
         lines.append(f"  {result.rows_read:,} read{recognised}{updated}{files}; run {result.run_id}")
     if result.watermark_after is not None:
         before = f"{result.watermark_before} → " if result.watermark_before != result.watermark_after else ""
@@ -283,6 +283,20 @@ def receipt(result: LoadResult) -> str:
         lines.append(f"  {result.late_rows:,} of them came late{late}")
     lines += [f"  ! {warning}" for warning in result.warnings]
     return "\n".join(lines)
+
+
+def size(count: int) -> str:
+    """A number of bytes in words: ``812 B``, ``1.4 MB``."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB"):
+        if amount < 1000:  # noqa: PLR2004 - decimal units
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} GB"
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'s' if count != 1 else ''}"
 
 
 def lateness(value: timedelta | int | None) -> str:
@@ -361,6 +375,7 @@ def result_to_dict(result: LoadResult) -> dict[str, object]:
             "after": str(result.watermark_after) if result.watermark_after else None,
         },
         "files": result.files,
+        "bytes": result.bytes,
         "seconds": round(result.seconds, 3),
         "retries": result.retries,
         "warnings": list(result.warnings),

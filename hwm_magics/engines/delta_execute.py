@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from hwm_magics.core.commit_info import LogEntry
+from hwm_magics.core.commit_info import LogEntry, written
 from hwm_magics.core.model import (
     AppendRows,
     ApplyTransform,
@@ -326,19 +326,9 @@ class Execution:
 
 
 def _described(entry: LogEntry | None, version: int) -> Outcome:
-    metrics = entry.metrics if entry is not None else {}
-
-    def number(*names: str) -> int | None:
-        for name in names:
-            value = metrics.get(name)
-            if value is not None:
-                return int(str(value))
-        return None
-
-    inserted, updated = number("num_target_rows_inserted"), number("num_target_rows_updated") or 0
-    written = inserted + updated if inserted is not None else number("num_added_rows")
-    files = number("num_added_files", "num_target_files_added")
-    return Outcome("loaded", version, written, updated, files, None)
+    told = written(entry.metrics if entry is not None else {})
+    size = entry.added_bytes if entry is not None else None
+    return Outcome("loaded", version, told.rows, told.updated or 0, told.files, size)
 
 
 def commit_mark(table: DeltaTable, record: CommitRecord, run: RunContext) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 __all__ = ["LogReader"]
+
+_SIZE = re.compile(rb'"size":\s*(\d+)')
 
 
 class LogReader:
@@ -91,6 +94,7 @@ class LogReader:
 def _parse(name: str, version: int, raw: bytes) -> LogEntry:
     info: dict[str, object] = {}
     adds = removes = False
+    size = 0
     lines = [line for line in raw.split(b"\n") if line.strip()]
     if not lines:
         raise TargetUnknownError(
@@ -100,6 +104,8 @@ def _parse(name: str, version: int, raw: bytes) -> LogEntry:
         for line in lines:
             if line.startswith(b'{"add"'):
                 adds = adds or b'"dataChange":false' not in line.replace(b" ", b"")
+                sized = _SIZE.search(line)
+                size += int(sized[1]) if sized else 0
             elif line.startswith(b'{"remove"'):
                 removes = removes or b'"dataChange":false' not in line.replace(b" ", b"")
             elif b'"commitInfo"' in line:
@@ -123,4 +129,5 @@ def _parse(name: str, version: int, raw: bytes) -> LogEntry:
         metrics=metrics if isinstance(metrics, dict) else {},
         adds=adds,
         removes=removes,
+        added_bytes=size,
     )

@@ -383,6 +383,10 @@ def keep_bodies(lines: list[str]) -> list[str]:
     return lines
 
 
+# Otherwise a terminal would ask it whether a cell is complete, and end every cell at its first line.
+keep_bodies.has_side_effects = True  # type: ignore[attr-defined]
+
+
 def load(shell: Any) -> None:
     """Put the magics into a shell; a second time is the same as once."""
     unload(shell)

@@ -40,10 +40,11 @@ def open_source(connection: DatabaseConnection | ObjectConnection, read: ReadSpe
         EngineNotInstalledError: The driver is not installed.
         ConfigError: The connection is nothing to read from.
     """
-    return SqlSource(_driver(connection, _FORMATS.get(read.format, "")), read, connection.timezone)
+    return SqlSource(_driver(connection, read), read, connection.timezone)
 
 
-def _driver(connection: DatabaseConnection | ObjectConnection, told: str) -> Driver:
+def _driver(connection: DatabaseConnection | ObjectConnection, read: ReadSpec) -> Driver:
+    told = _FORMATS.get(read.format, "")
     if isinstance(connection, ObjectConnection):
         return _driver_of_object(connection, told)
     if isinstance(connection, PostgresConnection):
@@ -57,11 +58,12 @@ def _driver(connection: DatabaseConnection | ObjectConnection, told: str) -> Dri
     if isinstance(connection, SqlServerConnection):
         from hwm_magics.sources import sql_odbc
 
-        return sql_odbc.connect(connection.odbc(sql_odbc.sql_server_driver()), "tsql")
+        driver = None if connection.driver or connection.connection_string else sql_odbc.sql_server_driver()
+        return sql_odbc.connect(connection.odbc(driver), "tsql", _text_size(read))
     if isinstance(connection, OdbcConnection):
         from hwm_magics.sources import sql_odbc
 
-        return sql_odbc.connect(connection.odbc(), connection.dialect or told)
+        return sql_odbc.connect(connection.odbc(), connection.dialect or told, _text_size(read))
     if isinstance(connection, DuckDbConnection):
         from hwm_magics.sources import sql_duckdb
 
@@ -80,6 +82,18 @@ def _driver(connection: DatabaseConnection | ObjectConnection, told: str) -> Dri
         f"the connection {connection.name!r} ({connection.type}) is no database to read from",
         hint="name a database under read.connection",
     )
+
+
+def _text_size(read: ReadSpec) -> int | None:
+    given = read.options.get("max_text_size")
+    if given is None:
+        return None
+    if isinstance(given, bool) or not str(given).isdigit() or not int(str(given)):
+        raise ConfigError(
+            f"read.options.max_text_size: {given!r} is no number of characters",
+            hint="write one, such as 1000000",
+        )
+    return int(str(given))
 
 
 def _is_plain_postgres(connection: SqlConnection) -> bool:

@@ -31,14 +31,18 @@ def arrays_of(rows: Sequence[Sequence[Any]], wires: Sequence[Wire]) -> list[pa.A
     """
     owners = [(kind, wire.column) for wire in wires for kind in wire.types]
     columns = zip(*rows, strict=True) if rows else ((),) * len(owners)
-    return [_array(list(values), kind, column) for values, (kind, column) in zip(columns, owners, strict=True)]
+    return [
+        _array(list(values), kind, column) for values, (kind, column) in zip(columns, owners, strict=True)
+    ]
 
 
 def _array(values: list[Any], dtype: pa.DataType, column: Column) -> pa.Array:
     plain, others = _TYPES.get(dtype, (frozenset(), {})) if not pa.types.is_decimal(dtype) else _DECIMAL
     found = set(map(type, values)) - plain - {type(None)}
     if found:
-        values = [value if type(value) not in found else _converted(value, others, column) for value in values]
+        values = [
+            value if type(value) not in found else _converted(value, others, column) for value in values
+        ]
     try:
         return pa.array(values, dtype)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, ValueError) as error:
@@ -114,7 +118,10 @@ _TYPES: dict[pa.DataType, tuple[frozenset[type], dict[type, _Convert]]] = {
     pa.int64(): _INTEGER,
     pa.float32(): _FLOAT,
     pa.float64(): _FLOAT,
-    pa.bool_(): (frozenset({bool}), {int: _zero_or_one, bytes: lambda value: _zero_or_one(int.from_bytes(value))}),
+    pa.bool_(): (
+        frozenset({bool}),
+        {int: _zero_or_one, bytes: lambda value: _zero_or_one(int.from_bytes(value))},
+    ),
     pa.string(): (frozenset({str}), {uuid.UUID: str}),
     pa.binary(): (frozenset({bytes}), {memoryview: bytes, bytearray: bytes}),
     pa.date32(): (frozenset({date}), {datetime: _day}),
@@ -122,4 +129,7 @@ _TYPES: dict[pa.DataType, tuple[frozenset[type], dict[type, _Convert]]] = {
     pa.timestamp("us"): (frozenset(), {datetime: _naive, date: _midnight}),
     pa.timestamp("us", "UTC"): (frozenset(), {datetime: _aware}),
 }
-_DECIMAL: tuple[frozenset[type], dict[type, _Convert]] = (frozenset({Decimal}), {bool: _zero_or_one, int: Decimal})
+_DECIMAL: tuple[frozenset[type], dict[type, _Convert]] = (
+    frozenset({Decimal}),
+    {bool: _zero_or_one, int: Decimal},
+)

@@ -23,9 +23,12 @@ def of_object(connection: Any, name: str, timezone: str | None) -> Driver:
     """
     vendor = str(connection.adbc_get_info().get("vendor_name", ""))
     if "postgres" in vendor.lower():
+        from adbc_driver_manager import AdbcConnection
+
         from hwm_magics.sources.sql_adbc_postgres import AdbcPostgres
 
-        return AdbcPostgres(connection.adbc_connection, None, name, timezone)
+        # A second connection to the same database: the user's own may be in the midst of a transaction.
+        return AdbcPostgres(AdbcConnection(connection.adbc_database), None, name, timezone)
     if "sqlite" in vendor.lower():
         from hwm_magics.sources.sql_adbc_sqlite import AdbcSqlite
 

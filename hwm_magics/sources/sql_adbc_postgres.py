@@ -29,7 +29,7 @@ _BATCH_BYTES = 8 * 2**20
 """From 4 MiB on larger batches are no faster, and take memory."""
 _CONNECT_SECONDS = 10
 # For one transaction only: behind a pooler a session's settings would meet the next user.
-_BEGIN = "BEGIN TRANSACTION READ ONLY; SET LOCAL IntervalStyle TO postgres; SET LOCAL bytea_output TO hex"
+_BEGIN = "BEGIN TRANSACTION READ ONLY; SET LOCAL IntervalStyle TO postgres; SET LOCAL bytea_output TO hex; SET LOCAL client_encoding TO UTF8"
 
 
 def connect(uri: str, timezone: str | None = None) -> AdbcPostgres:
@@ -85,8 +85,8 @@ class AdbcPostgres:
     """One connection to a PostgreSQL.
 
     Attributes:
-        connection: ADBC's connection.
-        database: What it belongs to; None for a connection that the user opened.
+        connection: ADBC's connection, which is closed with the source.
+        database: What it belongs to, to be closed as well; None for a database that the user opened.
         place: Its address for people.
         timezone: The session's zone; None for the server's own.
     """
@@ -185,14 +185,15 @@ class AdbcPostgres:
         return RawStream(reading.batches(), reading.close)
 
     def close(self) -> None:
-        if self.database is None or self._closed:
+        if self._closed:
             return
         self._closed = True
         try:
             self.connection.close()
-            self.database.close()
-        except Exception:  # noqa: BLE001, S110 - a connection that is lost needs no closing
-            pass
+            if self.database is not None:
+                self.database.close()
+        except adbc.ERRORS:  # a connection that is lost needs no closing
+            return
 
 
 @dataclass(slots=True)

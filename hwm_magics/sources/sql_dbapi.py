@@ -95,13 +95,13 @@ class PythonDriver:
             return self.execute(sql, values, many)
         except HwmError:
             raise
-        except Exception as error:  # noqa: BLE001 - each driver has exceptions of its own
+        except Exception as error:
             raise self._told(error, doing) from error
 
     def _fetch(self, rows: Rows, count: int) -> Sequence[Sequence[Any]]:
         try:
             return rows.fetch(count)
-        except Exception as error:  # noqa: BLE001 - each driver has exceptions of its own
+        except Exception as error:
             raise self._told(error, "reading from") from error
 
     def _run(self, sql: str) -> None:

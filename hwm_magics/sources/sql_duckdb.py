@@ -39,7 +39,9 @@ def connect(path: str, settings: Mapping[str, str]) -> DuckDbDriver:
     except ImportError:
         raise not_installed("duckdb", "") from None
     if path != ":memory:" and not Path(path).is_file():
-        raise SourceConnectionError(f"the DuckDB database {path} is not there", hint="check the connection's database")
+        raise SourceConnectionError(
+            f"the DuckDB database {path} is not there", hint="check the connection's database"
+        )
     try:
         connection = duckdb.connect(path, read_only=path != ":memory:", config=dict(settings))
     except duckdb.Error as error:
@@ -87,7 +89,9 @@ class DuckDbDriver:
         asked = Statement(("SELECT * FROM (\n", *statement.parts, "\n) AS hwm_types LIMIT 0"))
         schema = self._run(asked, "describing the query on").to_arrow_reader(1).schema
         arrows = [each.type for each in schema]
-        return tuple(Described(name, native, arrow) for (name, native), arrow in zip(kinds, arrows, strict=True))
+        return tuple(
+            Described(name, native, arrow) for (name, native), arrow in zip(kinds, arrows, strict=True)
+        )
 
     def rows(self, statement: Statement) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in self._run(statement, "asking").fetchall()]

@@ -50,13 +50,17 @@ def connect(url: Secret, arguments: Mapping[str, object] | None = None) -> Pytho
     place = scrub_url(url.masked)
     try:
         parsed = sqlalchemy.make_url(url.reveal())
-        known = {name: _CONNECT_SECONDS for driver, name in _TIMEOUTS.items() if driver == parsed.get_driver_name()}
+        known = {
+            name: _CONNECT_SECONDS for driver, name in _TIMEOUTS.items() if driver == parsed.get_driver_name()
+        }
         known |= {"check_same_thread": False} if parsed.get_backend_name() == "sqlite" else {}
         engine = sqlalchemy.create_engine(
             parsed, poolclass=NullPool, hide_parameters=True, connect_args={**known, **(arguments or {})}
         )
     except ArgumentError:
-        raise ConfigError(f"{place} is no SQLAlchemy URL", hint="write it as dialect://user@host/database") from None
+        raise ConfigError(
+            f"{place} is no SQLAlchemy URL", hint="write it as dialect://user@host/database"
+        ) from None
     except NoSuchModuleError as error:
         name = str(error).rpartition(":")[2]
         raise EngineNotInstalledError(

@@ -153,10 +153,11 @@ def test_a_load_that_loses_every_race_says_so_and_writes_nothing(case, sources, 
     number = [10]
 
     def always(name: str) -> None:
-        if name == "after_clock":
+        if name == "after_handle":
             number[0] += 1
             db.advance(MINUTE)
             db.insert(a_row(db, number[0]))
+        elif name == "after_clock":
             other.load(spec)
 
     with pytest.raises(CommitConflictError):

@@ -1,0 +1,314 @@
+"""Any ODBC database through arrow-odbc."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from hwm_magics.connections.secrets import Secret
+from hwm_magics.core.model import Column, Statement
+from hwm_magics.errors import EngineNotInstalledError, SourceError
+from hwm_magics.sources.dialects import Dialect, dialect_of
+from hwm_magics.sources.dialects.postgres import with_natives as postgres_natives
+from hwm_magics.sources.dialects.tsql import with_natives as tsql_natives
+from hwm_magics.sources.failures import failure, incomplete, not_installed
+from hwm_magics.sources.rendering import render, with_literals
+from hwm_magics.sources.sql import RawStream
+from hwm_magics.sources.sql_dbapi import dialect_by_dbms
+from hwm_magics.sources.sqlite_types import SqliteTypes
+from hwm_magics.sources.wire import Described, Wire
+
+__all__ = ["OdbcDriver", "connect", "sql_server_driver"]
+
+_ROWS = 50_000
+_BATCH_BYTES = 32 * 2**20
+_TEXT = 64 * 1024
+"""The longest text or bytes, where the database names no bound; read.options.max_text_size raises it."""
+_CONNECT_SECONDS = 10
+_DBMS_NAME = 17
+# psqlodbc would fetch all rows into memory first, cut texts at 8190 characters, and send booleans as text.
+_POSTGRES = {
+    "UseDeclareFetch": "1",
+    "Fetch": "10000",
+    "MaxLongVarcharSize": "0",
+    "BoolsAsChar": "0",
+    "ByteaAsLongVarBinary": "1",
+}
+
+
+def connect(connection_string: Secret, dialect: str, max_text_size: int | None = None) -> OdbcDriver:
+    """Connect through the ODBC driver manager.
+
+    Args:
+        connection_string: The connection string.
+        dialect: The sqlglot dialect; "" to ask the database.
+        max_text_size: The longest text or bytes, where the database names no bound.
+
+    Raises:
+        LoginError, SourceConnectionError: The database can't be reached, or refuses the user.
+        EngineNotInstalledError: The packages are missing.
+    """
+    try:
+        import arrow_odbc
+        import pyodbc
+    except ImportError as error:
+        raise not_installed(str(error.name or "arrow-odbc"), "odbc") from None
+    text = connection_string.reveal()
+    place = _place(text)
+    if not dialect:
+        try:
+            with pyodbc.connect(text, timeout=_CONNECT_SECONDS, autocommit=True) as asked:
+                dialect = dialect_by_dbms(str(asked.getinfo(_DBMS_NAME)))
+            asked.close()
+        except pyodbc.Error as error:
+            raise failure(error, doing=f"connecting to {place}", sqlstate=_state(error)) from None
+    if dialect == "postgres":
+        text += ("" if text.rstrip().endswith(";") else ";") + "".join(
+            f"{key}={value};" for key, value in _POSTGRES.items() if key.lower() not in text.lower()
+        )
+    try:
+        connection = arrow_odbc.connect(text, login_timeout_sec=_CONNECT_SECONDS)
+    except arrow_odbc.Error as error:
+        raise failure(error, doing=f"connecting to {place}", sqlstate=_state(error)) from None
+    return OdbcDriver(connection, dialect_of(dialect), place, max_text_size or _TEXT)
+
+
+def _place(text: str) -> str:
+    """Server and database of a connection string, or its DSN."""
+    told = {
+        key.strip().lower(): value.strip()
+        for key, _, value in (part.partition("=") for part in text.split(";"))
+    }
+    server = told.get("server") or told.get("servername") or ""
+    port = f":{told['port']}" if "port" in told else ""
+    database = told.get("database", "")
+    return f"{server}{port}/{database}".strip("/") or told.get("dsn") or "the ODBC data source"
+
+
+def _state(error: BaseException) -> str:
+    """The SQLSTATE in an ODBC message, where it tells more than the message."""
+    found = re.search(r"State: (\w{5})", str(error)) or re.match(r"\('(\w{5})'", str(error))
+    state = found[1] if found else ""
+    return state if state[:2] in ("08", "28", "3D", "42") and state not in ("42000", "42S02", "42S22") else ""
+
+
+def sql_server_driver() -> str | None:
+    """The newest registered ODBC driver for SQL Server, or the one inside mssql-python-odbc's wheel.
+
+    Raises:
+        EngineNotInstalledError: There is none.
+    """
+    try:
+        import pyodbc
+    except ImportError as error:
+        raise not_installed(str(error.name or "pyodbc"), "sqlserver") from None
+    found = [
+        (int(match[1]), name)
+        for name in pyodbc.drivers()
+        if (match := re.fullmatch(r"ODBC Driver (\d+) for SQL Server", name))
+    ]
+    if found:
+        return max(found)[1]
+    try:
+        import mssql_python_odbc
+    except ImportError:
+        raise EngineNotInstalledError(
+            "no ODBC driver for SQL Server is registered", hint="pip install 'hwm-magics[sqlserver]'"
+        ) from None
+    from pathlib import Path
+
+    libraries = sorted(
+        Path(str(mssql_python_odbc.__file__)).parent.rglob("*debian_ubuntu/x86_64/lib/libmsodbcsql*.so*")
+    )
+    return str(libraries[-1]) if libraries else None
+
+
+@dataclass(slots=True)
+class OdbcDriver:
+    """One connection of arrow-odbc.
+
+    Attributes:
+        connection: It.
+        dialect: What its SQL is like.
+        place: Its address for people.
+        max_text_size: The longest text or bytes, where the database names no bound.
+    """
+
+    connection: Any
+    dialect: Dialect
+    place: str
+    max_text_size: int = _TEXT
+    _types: SqliteTypes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._types = SqliteTypes(self._run, self.ask)
+
+    def _told(self, error: BaseException, doing: str) -> SourceError:
+        hint = ""
+        if re.search(r"truncat|larger than the|exceeds", str(error), re.IGNORECASE):
+            hint = (
+                f"texts and bytes of up to {self.max_text_size:,} are read: raise read.options.max_text_size"
+            )
+        return failure(error, doing=f"{doing} {self.place}", sqlstate=_state(error), hint=hint)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        # Each statement stands for itself: arrow-odbc connects with autocommit.
+        yield
+
+    def _read(self, sql: str, values: list[str], doing: str, schema: pa.Schema | None = None) -> Any:
+        import arrow_odbc
+
+        encoding = (
+            arrow_odbc.TextEncoding.UTF16 if self.dialect.name == "tsql" else arrow_odbc.TextEncoding.AUTO
+        )
+        try:
+            return self.connection.read_arrow_batches(
+                sql,
+                batch_size=_ROWS if schema is not None else 1_000,
+                parameters=values or None,
+                max_bytes_per_batch=_BATCH_BYTES,
+                max_text_size=self.max_text_size,
+                max_binary_size=self.max_text_size,
+                schema=schema,
+                fetch_concurrently=False,
+                payload_text_encoding=encoding,
+            )
+        except arrow_odbc.Error as error:
+            raise self._told(error, doing) from error
+
+    def _run(self, sql: str) -> None:
+        self._read(sql, [], "describing the query on")
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        """The rows of a query without values."""
+        return self.rows(Statement((sql,)))
+
+    def rows(self, statement: Statement) -> list[tuple[Any, ...]]:
+        import arrow_odbc
+
+        sql, values = render(statement, self.dialect.bind)
+        reader = self._read(sql, values, "asking")
+        found: list[tuple[Any, ...]] = []
+        try:
+            for batch in reader:
+                found += zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        except arrow_odbc.Error as error:
+            raise self._told(error, "asking") from error
+        return found
+
+    def _literal(self, statement: Statement) -> str:
+        return with_literals(statement, self.dialect.bind, self.dialect.literal)
+
+    def describe(self, statement: Statement) -> tuple[Described, ...]:
+        name = self.dialect.name
+        if name == "sqlite":
+            return self._types.describe(self._literal(statement))
+        asked = statement
+        if name != "tsql":
+            # SQL Server has no WITH in derived tables; a statement of its own is described by being run.
+            asked = Statement(
+                ("SELECT * FROM (\n", *statement.parts, f"\n) {self.dialect.alias} WHERE 1 = 0")
+            )
+        sql, values = render(asked, self.dialect.bind)
+        schema = self._read(sql, values, "describing the query on").schema
+        found = tuple(Described(each.name, "", each.type, each.nullable) for each in schema)
+        if name == "postgres":
+            return postgres_natives(self.ask, self._literal(statement), found)
+        if name == "tsql":
+            return tsql_natives(self.ask, self._literal(statement), found)
+        return found
+
+    def stream(self, statement: Statement, wires: Sequence[Wire]) -> RawStream:
+        types = [kind for wire in wires for kind in wire.types]
+        as_text = self.dialect.name == "sqlite"
+        if as_text:
+            statement = _texts(statement, types)
+        schema = pa.schema([(f"c{at}", pa.string() if as_text else kind) for at, kind in enumerate(types)])
+        sql, values = render(statement, self.dialect.bind)
+        counted = self.dialect.name == "tsql"
+        reader = self._read(f"{sql}\n; SELECT @@ROWCOUNT" if counted else sql, values, "reading from", schema)
+        reading = _Reading(self, reader, types if as_text else None, counted, [wire.column for wire in wires])
+        return RawStream(reading.batches(), reading.close)
+
+    def close(self) -> None:
+        # arrow-odbc closes it when nothing refers to it any more.
+        self.connection = None
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One SELECT on its way."""
+
+    driver: OdbcDriver
+    reader: Any
+    texts: Sequence[pa.DataType] | None
+    counted: bool
+    columns: Sequence[Column]
+    rows: int = 0
+
+    def batches(self) -> Iterator[Sequence[pa.Array]]:
+        import arrow_odbc
+
+        doing = f"reading from {self.driver.place}"
+        try:
+            while self.reader is not None:
+                try:
+                    batch = next(self.reader)
+                except StopIteration:
+                    break
+                self.rows += batch.num_rows
+                columns = batch.columns
+                yield (
+                    columns
+                    if self.texts is None
+                    else [_of_text(column, kind) for column, kind in zip(columns, self.texts, strict=True)]
+                )
+            if self.reader is None:
+                raise incomplete(doing, "the read was stopped")
+            # A connection that is lost between two rows looks like the end of them.
+            if self.counted:
+                self._count(doing)
+        except arrow_odbc.Error as error:
+            raise self.driver._told(error, "reading from") from error  # noqa: SLF001 - one unit
+        finally:
+            self.close()
+        if not self.counted:
+            try:
+                self.driver.ask("SELECT 1" + (" FROM dual" if self.driver.dialect.name == "oracle" else ""))
+            except SourceError as error:
+                raise incomplete(doing, f"the connection was lost ({error.message})") from error
+
+    def _count(self, doing: str) -> None:
+        more = self.reader.more_results()
+        batch = next(self.reader, None) if more else None
+        sent = batch.column(0)[0].as_py() if batch is not None and batch.num_rows else None
+        if sent != self.rows:
+            told = "the server no longer answers" if sent is None else f"the server sent {sent:,}"
+            raise incomplete(doing, f"{self.rows:,} rows arrived, and {told}")
+
+    def close(self) -> None:
+        self.reader = None
+
+
+def _texts(statement: Statement, types: Sequence[pa.DataType]) -> Statement:
+    """A SQLite statement whose columns are all text: its ODBC driver gives whole numbers 32 bits."""
+    forms: dict[pa.DataType, str] = {pa.float64(): "printf('%!.17g', {})", pa.binary(): "hex({})"}
+    selected = []
+    for at, kind in enumerate(types):
+        column = f'"c{at}"'
+        form = forms.get(kind, "CAST({} AS TEXT)").format(column)
+        # These two make texts of NULL, too.
+        selected.append(f"CASE WHEN {column} IS NULL THEN NULL ELSE {form} END" if kind in forms else form)
+    return Statement((f"SELECT {', '.join(selected)} FROM (\n", *statement.parts, "\n) AS hwm_texts"))  # noqa: S608 - quoted
+
+
+def _of_text(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    if kind != pa.binary():
+        return column.cast(kind)
+    return pa.array([None if text is None else bytes.fromhex(text) for text in column.to_pylist()], kind)

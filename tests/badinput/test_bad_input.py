@@ -1,0 +1,120 @@
+"""Every bad input by every door: refused in a few readable lines, with nothing written and nothing leaked."""
+
+from __future__ import annotations
+
+import pytest
+from badinput.cases import CASES
+from badinput.conftest import assert_readable, snapshot
+from click.testing import CliRunner
+
+import hwm_magics
+from hwm_magics import cli, errors
+
+PARAMETERS = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+
+
+@pytest.fixture
+def shell(tmp_path, monkeypatch):
+    """A real IPython shell with the extension loaded."""
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
+
+    config = Config()
+    config.HistoryManager.enabled = False
+    InteractiveShell.clear_instance()
+    shell = InteractiveShell.instance(config=config, ipython_dir=str(tmp_path / "ipython"))
+    shell.run_line_magic("load_ext", "hwm_magics")
+    yield shell
+    InteractiveShell.clear_instance()
+
+
+def arranged(project, case):
+    """The project as the case wants it, and all that must stay as it is."""
+    case.arrange(project)
+    return snapshot(project.folder), project.run("SELECT * FROM orders ORDER BY id")
+
+
+def assert_untouched(project, before):
+    """Neither the lake nor the source has changed."""
+    assert snapshot(project.folder) == before[0]
+    assert project.run("SELECT * FROM orders ORDER BY id") == before[1]
+
+
+def assert_told(case, error, lines, offset):
+    """The class, the words and the line that are due."""
+    text = "\n".join(lines)
+    assert type(error).__name__ == case.error, text
+    assert_readable(lines)
+    for word in case.words:
+        assert word in text, text
+    if case.line is not None:
+        assert case.line + offset in [problem.line for problem in error.problems], text
+    elif not getattr(error, "problems", ()):
+        assert error.hint, f"it says nothing about what to do: {text}"
+
+
+@PARAMETERS
+def test_a_call_refuses(project, case, capfd):
+    before = arranged(project, case)
+    with pytest.raises(errors.HwmError) as caught:
+        hwm_magics.load(case.text)
+    assert_told(case, caught.value, caught.value.lines(), 0)
+    assert_untouched(project, before)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) <= 3, err
+    project.said += [*caught.value.lines(), out, err, repr(caught.value), str(caught.value.args)]
+
+
+@PARAMETERS
+def test_a_cell_refuses(project, case, shell):
+    from IPython.utils.capture import capture_output
+
+    if case.name == "an empty text":
+        pytest.skip("an empty cell shows the help")
+    before = arranged(project, case)
+    with capture_output() as captured:
+        outcome = shell.run_cell(f"%%hwm_load --run\n{case.text}", store_history=False)
+    error = outcome.error_in_exec
+    assert isinstance(error, errors.HwmError)
+    assert_told(case, error, error._render_traceback_(), 1)
+    assert_untouched(project, before)
+    shown = captured.stdout + "".join(str(each.data) for each in captured.outputs)
+    assert "Traceback" not in shown
+    project.said += [*error._render_traceback_(), shown]
+
+
+@PARAMETERS
+def test_the_command_fails(project, case):
+    file = project.folder / "orders.yaml"
+    file.write_text(case.text)
+    before = arranged(project, case)
+    outcome = CliRunner().invoke(cli.cli, ["run", str(file)])
+    assert outcome.exit_code == getattr(errors, case.error).exit_code, outcome.output
+    lines = outcome.stderr.splitlines()
+    assert_readable(lines)
+    for word in (case.error, *case.words):
+        assert word in outcome.stderr, outcome.stderr
+    assert_untouched(project, before)
+    project.said += [outcome.output, outcome.stderr]
+
+
+@PARAMETERS
+def test_a_plan_refuses_or_is_blocked_for_the_same_reason(project, case):
+    before = arranged(project, case)
+    try:
+        plan = hwm_magics.plan(case.text)
+    except errors.HwmError as error:
+        assert type(error).__name__ == case.error, error
+        told = str(error)
+    else:
+        if case.error in ("TargetReadError",):
+            pytest.skip("only a load reads the target's data")
+        assert plan.decision.value == "BLOCKED", plan
+        assert plan.blocker.error == case.error
+        assert plan.steps == ()
+        told = f"{plan.blocker.message} {plan.blocker.hint}"
+    for word in case.words:
+        assert word in told, told
+    assert_untouched(project, before)
+    project.said.append(told)
