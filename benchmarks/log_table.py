@@ -23,6 +23,10 @@ ABOVE = 1_500
 VERSION = "1"
 
 
+NODE = "raw.orders"
+"""The name that the project gives to a load into ``raw/orders``."""
+
+
 class SeedCommit(NamedTuple):
     """What a load writes into its commit about itself; all None: nothing.
 
@@ -46,8 +50,24 @@ def seed_commit_info(version: int, low: str | None, high: str) -> SeedCommit:
         low: ``updated_at`` of the commit before, as PostgreSQL writes it; None for the first.
         high: ``updated_at`` of this commit's row.
     """
-    del version, low, high
-    return SeedCommit()
+    from hwm_magics.core.commit_info import app_id, encode
+    from hwm_magics.core.cursor import CursorKind, CursorType
+    from hwm_magics.core.model import CommitRecord, Watermark
+
+    kind = CursorType(CursorKind.TIMESTAMP, 6, "timestamp without time zone")
+    mark = kind.value(high)
+    record = CommitRecord(
+        version=version,
+        committed_at=None,
+        node=NODE,
+        run_id=f"00000000-0000-4000-8000-{version:012d}",
+        kind="first_run" if low is None else "incremental",
+        seq=version,
+        low=kind.value(low) if low is not None else None,
+        high=mark,
+        watermark=Watermark("updated_at", mark),
+    )
+    return SeedCommit(encode(record), app_id(NODE), version)
 
 
 def fingerprint() -> str:

@@ -25,17 +25,19 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 POLL = 0.25
+_DEBUG = "hwm.debug"
 Command = Callable[..., int]
 
 
-def _fail(error: BaseException, *, debug: bool) -> int:
+def _fail(error: BaseException, head: str = "") -> int:
     """Tell an error on the standard error, and give the exit code of its class."""
     from hwm_magics.jobs.failures import debug_text, sealed
 
     told = sealed(error)
-    click.echo("\n".join(told.lines()).replace("%hwm_debug shows", "--debug shows"), err=True)
-    if debug:
-        click.echo(debug_text(told), err=True)
+    lines = [head, *(f"  {line}" for line in told.lines())] if head else told.lines()
+    click.echo("\n".join(lines).replace("%hwm_debug shows", "--debug shows"), err=True)
+    if click.get_current_context().meta.get(_DEBUG):
+        click.echo(debug_text(error), err=True)
     return told.exit_code
 
 
@@ -45,6 +47,7 @@ def _command(function: Command) -> Callable[..., NoReturn]:
     @click.option("--debug", is_flag=True, help="Show the whole traceback of an error.")
     @functools.wraps(function)
     def call(*, debug: bool, **options: Any) -> NoReturn:
+        click.get_current_context().meta[_DEBUG] = debug
         try:
             code = function(**options)
         except KeyboardInterrupt:
@@ -55,7 +58,7 @@ def _command(function: Command) -> Callable[..., NoReturn]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 1
         except Exception as error:  # noqa: BLE001 - every error ends as lines and an exit code
-            code = _fail(error, debug=debug)
+            code = _fail(error)
             if options.get("detailed_exitcode"):
                 code = 1
         sys.exit(code)
@@ -288,8 +291,7 @@ class _Log:
                 click.echo(to_text(plan_told(plan_now)))
             if status.ended and self._first(job, "end"):
                 if job.error is not None:
-                    lines = [f"{job.spec.node}: {status.value}", *(f"  {line}" for line in outcome(job))]
-                    click.echo("\n".join(lines).replace("%hwm_debug shows", "--debug shows"), err=True)
+                    _fail(job.error, f"{job.spec.node}: {status.value}")
                 elif not self._quiet:
                     click.echo(f"{status.value} · " + "\n".join(outcome(job)))
 

@@ -59,7 +59,9 @@ __all__ = [
 ]
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_BACKTRACE = re.compile(r"\n\s*(?:Backtrace|stack backtrace|note: run with).*", re.DOTALL | re.IGNORECASE)
+_BACKTRACE = re.compile(
+    r"\n\s*(?:Backtrace|stack backtrace|note: run with|0: (?:<unknown>|\S+::)).*", re.DOTALL | re.IGNORECASE
+)
 
 
 def clean_message(text: object, limit: int = 600) -> str:

@@ -508,9 +508,15 @@ class ApplyTransform:
 
 @dataclass(frozen=True, slots=True)
 class CheckSchema:
-    """Fit the stream's columns to the target's, without loss."""
+    """Fit the stream's columns to the target's, without loss.
+
+    Attributes:
+        change: How they differ, as far as it is known before a transform has run.
+        needed: Columns that the rows must have after it: later steps rest on them.
+    """
 
     change: SchemaChange
+    needed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,7 +178,7 @@ def _check_columns(planned: Planned) -> None:
         wanted += [("write.options.partition_by", name) for name in spec.write.partition_by]
         wanted += [("write.options.cluster_by", name) for name in spec.write.cluster_by]
     cursor = planned.query.cursor
-    if cursor is not None and planned.query.way is Way.WINDOW:
+    if cursor is not None and planned.query.way in (Way.WINDOW, Way.PARAMETERS):
         wanted += [("read.incremental.column", cursor.column)]
         wanted += [("read.incremental.fallback_column", cursor.fallback)] if cursor.fallback else []
     lacking = [f"{where}: {name!r}" for where, name in wanted if name not in names]
@@ -226,9 +226,7 @@ def _cluster_notes(planned: Planned) -> list[str]:
 
 
 def _steps(planned: Planned, statement: Statement, change: SchemaChange) -> list[Step]:
-    spec, plan, source, target, query = (
-        planned.spec, planned.plan, planned.source, planned.target, planned.query,
-    )  # fmt: skip
+    spec, plan, source, target = planned.spec, planned.plan, planned.source, planned.target
     write = spec.write
     steps: list[Step] = []
     if target.existence is Existence.ABSENT:
@@ -237,10 +235,10 @@ def _steps(planned: Planned, statement: Statement, change: SchemaChange) -> list
     steps.append(ReadRows(statement))
     if spec.transform:
         steps.append(ApplyTransform(spec.transform))
-    steps.append(CheckSchema(change))
+    steps.append(CheckSchema(change, _needed(planned)))
     keyed = write.mode in (WriteMode.UPSERT, WriteMode.APPEND_ONCE)
     if keyed and not (source.unique_keys and spec.transform is None):
-        steps.append(Deduplicate(write.keys, query.cursor.column if query.cursor else None))
+        steps.append(Deduplicate(write.keys, _newness(planned)))
     if plan.decision in (Decision.FIRST_RUN, Decision.FULL_RELOAD):
         steps.append(AppendRows() if plan.decision is Decision.FIRST_RUN else ReplaceTable())
     elif plan.decision is Decision.BACKFILL and not keyed:
@@ -256,6 +254,29 @@ def _steps(planned: Planned, statement: Statement, change: SchemaChange) -> list
     if write.optimize_write or write.cluster_by:
         steps.append(OptimizeTable(write.cluster_by))
     return steps
+
+
+def _newness(planned: Planned) -> str | None:
+    """The column that tells which of two rows is newer; None when the rows have none."""
+    cursor = planned.query.cursor
+    if cursor is None:
+        return None
+    if planned.query.way is Way.TARGET and cursor.column not in {one.name for one in planned.source.columns}:
+        return None
+    return cursor.column
+
+
+def _needed(planned: Planned) -> tuple[str, ...]:
+    """What a transform must not lose. Without one, the columns have been checked already."""
+    spec, cursor = planned.spec, planned.query.cursor
+    if spec.transform is None:
+        return ()
+    names = list(spec.write.keys)
+    if names and cursor is not None and _newness(planned):
+        names += [cursor.column, *([cursor.fallback] if cursor.fallback else [])]
+    if planned.target.existence is Existence.ABSENT:
+        names += spec.write.partition_by
+    return tuple(dict.fromkeys(names))
 
 
 def _replace_window(planned: Planned) -> ReplaceWindow:

@@ -103,8 +103,8 @@ class Execution:
                     self._create = step
                 case ApplyTransform(name):
                     self._transform(name)
-                case CheckSchema():
-                    self._fit()
+                case CheckSchema(_, needed):
+                    self._fit(needed)
                 case Deduplicate():
                     self._deduplicate(step)
                 case RecogniseRows():
@@ -145,9 +145,10 @@ class Execution:
             )
         self._schema, self._batches = transformed(self._batches, self._schema, self._run.transform, name)
 
-    def _fit(self) -> None:
-        from hwm_magics.engines.rows import fit
+    def _fit(self, needed: tuple[str, ...]) -> None:
+        from hwm_magics.engines.rows import fit, require
 
+        require(self._schema, needed, self._plan.spec.transform)
         target = self._plan.target.columns if self._table is not None else None
         there = arrow_schema_of(self._table) if self._table is not None else None
         fitted = fit(self._batches, self._schema, target, there, self._plan.spec.write.schema)
@@ -172,7 +173,9 @@ class Execution:
     def _recognise(self, step: RecogniseRows) -> None:
         from hwm_magics.engines.rows import Overlap, recognised
 
-        if self._table is None:
+        merges = self._plan.step(MergeRows)
+        if self._table is None or (self._added and merges is not None and not merges.insert_only):
+            # A merge also brings the new columns' values of rows that are equal otherwise.
             return
         there = [column.name for column in self._plan.target.columns]
         columns = [*(step.columns or [name for name in self._schema.names if name in there])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -63,7 +64,7 @@ def open_table(address: Address) -> tuple[DeltaTable | None, str]:
         ) from error
     except Exception as error:
         raise TargetUnknownError(
-            f"opening {address.uri} failed: {clean_message(error)}",
+            f"opening {address.uri} failed: {_told(error)}",
             hint="mend what the message names; a first run is never started on a guess",
         ) from error
     last = LogReader(table).entry(table.version())
@@ -72,6 +73,15 @@ def open_table(address: Address) -> tuple[DeltaTable | None, str]:
             f"{address.uri} has a log without commits", hint="restore the log from a backup"
         )
     return table, ""
+
+
+def _told(error: BaseException) -> str:
+    """What is wrong with a log, without the reader's own structures."""
+    text = clean_message(error, 10_000)
+    ends = re.findall(r"\bversion: (\d+)", text)
+    if "found gap" in text and len(ends) > 1:
+        return f"its log has a gap: commits are missing between version {ends[0]} and version {ends[1]}"
+    return clean_message(text)
 
 
 def _local_absence(folder: Path) -> str:

@@ -28,6 +28,7 @@ __all__ = [
     "deduplicated",
     "fit",
     "recognised",
+    "require",
     "transformed",
 ]
 
@@ -133,6 +134,16 @@ def _same(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
         )
     batches = [cast_batch(batch, schema) for batch in table.to_batches()]
     return pa.Table.from_batches(batches, schema=schema)
+
+
+def require(schema: pa.Schema, needed: Sequence[str], transform: str | None) -> None:
+    """Raise when rows have lost a column that later steps rest on."""
+    lost = [repr(name) for name in needed if name not in schema.names]
+    if lost:
+        raise SchemaMismatchError(
+            f"the transform {transform!r} gives no column {', '.join(lost)}, by which rows are recognised or stored",
+            hint="keep it in the DataFrame that the function returns",
+        )
 
 
 def fit(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Table", "connections_table", "history_table", "record_to_dict", "status_table", "status_to_dict"]
 
+_WIDEST = 110
 _CELL = "text-align:left;vertical-align:top;padding:.1em 1em .1em 0"
 
 
@@ -47,6 +48,12 @@ class Table:
             for row in (self.headings, *self.rows)
         ]
         return "\n".join([self.title, *(f"  {line}" for line in lines)])
+
+    def _upright(self, row: tuple[str, ...]) -> list[str]:
+        first, *rest = row
+        width = max(len(heading) for heading in self.headings)
+        pairs = zip(self.headings[1:], rest, strict=True)
+        return [f"  {first}", *(f"    {heading.ljust(width)}  {cell}" for heading, cell in pairs if cell)]
 
     @property
     def html(self) -> str:

@@ -45,6 +45,8 @@ _MYSQL: dict[int, tuple[str, pa.DataType | None]] = {
     253: ("varchar", pa.string()),
     254: ("char", pa.string()),
 }
+_NUMERIC = 1700
+"""PostgreSQL's number of the type numeric."""
 _MYSQL_DECIMALS = frozenset({0, 246})
 _ORACLE: dict[str, tuple[str, pa.DataType | None]] = {
     "DB_TYPE_VARCHAR": ("VARCHAR2", pa.string()),
@@ -82,6 +84,10 @@ def _type(code: Any, size: Any, precision: Any, scale: Any, dialect: str) -> tup
         return _decimal("NUMBER" if oracle else "decimal", precision, scale)
     if isinstance(oracle, str):
         return _ORACLE.get(oracle, (oracle.removeprefix("DB_TYPE_"), None))
+    if dialect == "postgres" and code == _NUMERIC:
+        # The scale has eleven bits, the highest one for the sign.
+        below = ((int(scale or 0) & 0x7FF) ^ 1024) - 1024
+        return (f"numeric({precision},{below})" if precision else "numeric"), None
     if code is int and precision in _WHOLE:
         return "integer", _WHOLE[precision]
     if isinstance(code, type):
@@ -95,6 +101,8 @@ def _type(code: Any, size: Any, precision: Any, scale: Any, dialect: str) -> tup
 
 
 def _decimal(name: str, precision: Any, scale: Any) -> tuple[str, pa.DataType | None]:
-    if not precision or not 0 <= int(scale or 0) <= int(precision) <= MAX_PRECISION:
-        return f"{name} without a precision that Delta Lake has", None
-    return f"{name}({precision},{scale or 0})", pa.decimal128(int(precision), int(scale or 0))
+    if not precision:
+        return name, None
+    native = f"{name}({precision},{scale or 0})"
+    fits = 0 <= int(scale or 0) <= int(precision) <= MAX_PRECISION
+    return native, pa.decimal128(int(precision), int(scale or 0)) if fits else None

@@ -67,7 +67,7 @@ def render(statement: Statement, bind: Binder, style: str = "qmark") -> tuple[st
         number += 1
         mark = {"qmark": "?", "format": "%s", "pyformat": "%s"}.get(style, f":{number}")
         pieces.append(bound.sql.replace("?", mark))
-    return "".join(pieces), values
+    return _ended("".join(pieces)), values
 
 
 def with_literals(statement: Statement, bind: Binder, quote: Callable[[str], str]) -> str:
@@ -87,7 +87,12 @@ def with_literals(statement: Statement, bind: Binder, quote: Callable[[str], str
         pieces.append(
             bound.sql if bound.text is None else bound.sql.replace("?", quote(_without_nul(bound.text)))
         )
-    return "".join(pieces)
+    return _ended("".join(pieces))
+
+
+def _ended(sql: str) -> str:
+    """SQL to which a driver may add something: a comment at its end would swallow that."""
+    return f"{sql}\n" if "--" in sql else sql
 
 
 def _without_nul(text: str) -> str:

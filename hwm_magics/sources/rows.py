@@ -55,7 +55,7 @@ def _converted(value: Any, others: dict[type, _Convert], column: Column) -> Any:
         if isinstance(value, kind):
             try:
                 return convert(value)
-            except (ValueError, ArithmeticError) as error:
+            except (LookupError, ValueError, ArithmeticError) as error:
                 raise _misfit(value, column) from error
     raise _misfit(value, column)
 
@@ -89,6 +89,15 @@ def _zero_or_one(value: int) -> bool:
     return bool(value)
 
 
+def _bit(value: bytes) -> bool:
+    return _zero_or_one(int.from_bytes(value))
+
+
+def _word(value: str) -> bool:
+    # psqlodbc's way, unless it is told otherwise.
+    return {"1": True, "0": False, "t": True, "f": False}[value]
+
+
 def _day(value: datetime) -> date:
     if value.time() != datetime.min.time():
         raise ValueError(value)
@@ -120,7 +129,7 @@ _TYPES: dict[pa.DataType, tuple[frozenset[type], dict[type, _Convert]]] = {
     pa.float64(): _FLOAT,
     pa.bool_(): (
         frozenset({bool}),
-        {int: _zero_or_one, bytes: lambda value: _zero_or_one(int.from_bytes(value))},
+        {int: _zero_or_one, str: _word, bytes: _bit},
     ),
     pa.string(): (frozenset({str}), {uuid.UUID: str}),
     pa.binary(): (frozenset({bytes}), {memoryview: bytes, bytearray: bytes}),

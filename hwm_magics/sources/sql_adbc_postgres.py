@@ -155,8 +155,7 @@ class AdbcPostgres:
             self._inside = False
 
     def _text(self, statement: Statement) -> str:
-        # COPY puts brackets around the text: a comment at its end would swallow one.
-        return with_literals(statement, self.dialect.bind, self.dialect.literal) + "\n"
+        return with_literals(statement, self.dialect.bind, self.dialect.literal)
 
     def describe(self, statement: Statement) -> tuple[Described, ...]:
         try:

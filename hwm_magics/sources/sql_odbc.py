@@ -13,6 +13,7 @@ import pyarrow as pa
 from hwm_magics.connections.secrets import Secret
 from hwm_magics.core.model import Column, Statement
 from hwm_magics.errors import EngineNotInstalledError, SourceError
+from hwm_magics.sources.descriptions import described
 from hwm_magics.sources.dialects import Dialect, dialect_of
 from hwm_magics.sources.dialects.postgres import with_natives as postgres_natives
 from hwm_magics.sources.dialects.tsql import with_natives as tsql_natives
@@ -31,13 +32,15 @@ _TEXT = 64 * 1024
 """The longest text or bytes, where the database names no bound; read.options.max_text_size raises it."""
 _CONNECT_SECONDS = 10
 _DBMS_NAME = 17
-# psqlodbc would fetch all rows into memory first, cut texts at 8190 characters, and send booleans as text.
+# psqlodbc would fetch all rows into memory first, cut texts at 8190 characters, send booleans as text, and
+# call a numeric without precision one of 28 digits.
 _POSTGRES = {
     "UseDeclareFetch": "1",
     "Fetch": "10000",
     "MaxLongVarcharSize": "0",
     "BoolsAsChar": "0",
     "ByteaAsLongVarBinary": "1",
+    "NumericAs": "12",
 }
 
 
@@ -75,7 +78,7 @@ def connect(connection_string: Secret, dialect: str, max_text_size: int | None =
         connection = arrow_odbc.connect(text, login_timeout_sec=_CONNECT_SECONDS)
     except arrow_odbc.Error as error:
         raise failure(error, doing=f"connecting to {place}", sqlstate=_state(error)) from None
-    return OdbcDriver(connection, dialect_of(dialect), place, max_text_size or _TEXT)
+    return OdbcDriver(connection, dialect_of(dialect), place, Secret.of_address(text), max_text_size or _TEXT)
 
 
 def _place(text: str) -> str:
@@ -136,13 +139,16 @@ class OdbcDriver:
         connection: It.
         dialect: What its SQL is like.
         place: Its address for people.
+        connection_string: What it was connected with.
         max_text_size: The longest text or bytes, where the database names no bound.
     """
 
     connection: Any
     dialect: Dialect
     place: str
+    connection_string: Secret
     max_text_size: int = _TEXT
+    _describing: Any = None
     _types: SqliteTypes = field(init=False)
 
     def __post_init__(self) -> None:
@@ -209,20 +215,34 @@ class OdbcDriver:
         name = self.dialect.name
         if name == "sqlite":
             return self._types.describe(self._literal(statement))
-        asked = statement
-        if name != "tsql":
-            # SQL Server has no WITH in derived tables; a statement of its own is described by being run.
-            asked = Statement(
-                ("SELECT * FROM (\n", *statement.parts, f"\n) {self.dialect.alias} WHERE 1 = 0")
-            )
+        # SQL Server has no WITH in derived tables; a statement of its own is described by being run.
+        asked = statement if name == "tsql" else Statement(
+            ("SELECT * FROM (\n", *statement.parts, f"\n) {self.dialect.alias} WHERE 1 = 0")
+        )  # fmt: skip
+        if name == "postgres":
+            return postgres_natives(self.ask, self._literal(statement), self._by_pyodbc(asked))
         sql, values = render(asked, self.dialect.bind)
         schema = self._read(sql, values, "describing the query on").schema
         found = tuple(Described(each.name, "", each.type, each.nullable) for each in schema)
-        if name == "postgres":
-            return postgres_natives(self.ask, self._literal(statement), found)
-        if name == "tsql":
-            return tsql_natives(self.ask, self._literal(statement), found)
-        return found
+        return tsql_natives(self.ask, self._literal(statement), found) if name == "tsql" else found
+
+    def _by_pyodbc(self, statement: Statement) -> tuple[Described, ...]:
+        """The columns as pyodbc describes them: on a decimal's negative scale arrow-odbc ends the whole process."""
+        import pyodbc
+
+        sql, values = render(statement, self.dialect.bind)
+        try:
+            if self._describing is None:
+                self._describing = pyodbc.connect(
+                    self.connection_string.reveal(), timeout=_CONNECT_SECONDS, autocommit=True
+                )
+            cursor = self._describing.execute(sql, values)
+            try:
+                return described(cursor.description, self.dialect.name)
+            finally:
+                cursor.close()
+        except pyodbc.Error as error:
+            raise self._told(error, "describing the query on") from error
 
     def stream(self, statement: Statement, wires: Sequence[Wire]) -> RawStream:
         types = [kind for wire in wires for kind in wire.types]
@@ -239,6 +259,9 @@ class OdbcDriver:
     def close(self) -> None:
         # arrow-odbc closes it when nothing refers to it any more.
         self.connection = None
+        if self._describing is not None:
+            self._describing.close()
+            self._describing = None
 
 
 @dataclass(slots=True)

@@ -72,50 +72,151 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 )
 
 YAML = [
-    Case("a key twice", "ConfigError", ("table", "twice"), changed("  table: orders\n", "  table: orders\n  table: customers\n"), 5),
+    Case(
+        "a key twice",
+        "ConfigError",
+        ("table", "twice"),
+        changed("  table: orders\n", "  table: orders\n  table: customers\n"),
+        5,
+    ),
     Case("a tab", "ConfigError", ("tab",), changed("  connection: shop", "\tconnection: shop"), 3),
     Case("an unknown key", "ConfigError", ("'tabel'", "'table'"), changed("  table:", "  tabel:"), 4),
     Case("a wrong type", "ConfigError", ("mode", "3"), BASE + "  mode: 3\n", 9),
     Case("a wrong word", "ConfigError", ("upsertt", "upsert"), BASE + "  mode: upsertt\n  keys: [id]\n", 9),
-    Case("a duration that is none", "ConfigError", ("lag", "soon"), changed("updated_at}", "updated_at, lag: soon}"), 5),
+    Case(
+        "a duration that is none",
+        "ConfigError",
+        ("lag", "soon"),
+        changed("updated_at}", "updated_at, lag: soon}"),
+        5,
+    ),
     Case("a bomb of aliases", "ConfigError", ("alias",), BOMB + BASE),
     Case("an empty text", "ConfigError", ("empty",), "\n"),
     Case("a text that is no mapping", "ConfigError", ("read:",), "load everything please\n"),
-    Case("an unknown connection", "ConfigError", ("'shopp'", "'shop'"), changed("connection: shop", "connection: shopp"), 3),
-    Case("a storage to read from", "ConfigError", ("storage", "database"), changed("connection: shop", "connection: lake"), 3),
-    Case("an unset environment variable", "ConfigError", ("NO_SUCH_VARIABLE",), changed("path: raw", "path: ${env:NO_SUCH_VARIABLE}"), 8),
+    Case(
+        "an unknown connection",
+        "ConfigError",
+        ("'shopp'", "'shop'"),
+        changed("connection: shop", "connection: shopp"),
+        3,
+    ),
+    Case(
+        "a storage to read from",
+        "ConfigError",
+        ("storage", "database"),
+        changed("connection: shop", "connection: lake"),
+        3,
+    ),
+    Case(
+        "an unset environment variable",
+        "ConfigError",
+        ("NO_SUCH_VARIABLE",),
+        changed("path: raw", "path: ${env:NO_SUCH_VARIABLE}"),
+        8,
+    ),
     Case("no keys for an upsert", "ConfigError", ("keys",), BASE + "  mode: upsert\n", 9),
     Case("a path with dots", "ConfigError", ("'..'",), changed("raw/orders", "raw/../../outside"), 8),
-    Case("a path from the root", "ConfigError", ("root",), changed("raw/orders", "/outside/orders"), 8),
+    Case("a path from the root", "ConfigError", ("root",), changed("raw/orders", "/outside/orders")),
     Case("a path to the root itself", "ConfigError", ("root",), changed("raw/orders", "."), 8),
     Case("a URL for a path", "ConfigError", ("URL",), changed("raw/orders", "s3://bucket/orders"), 8),
-]  # fmt: skip
+]
+
+
+def _loaded_by_id(project: Project) -> None:
+    project.load(changed("column: updated_at", "column: id"))
+
 
 SOURCES = [
-    Case("a wrong password", "LoginError", ("password",), changed("connection: shop", "connection: wrong_password")),
-    Case("a wrong password by ODBC", "LoginError", ("password",), changed("connection: shop", "connection: odbc_wrong")),
-    Case("a host that is down", "SourceConnectionError", ("refused",), changed("connection: shop", "connection: host_down")),
-    Case("a host that is down by URL", "SourceConnectionError", ("refused",), changed("connection: shop", "connection: url_down")),
-    Case("a host that is down by ODBC", "SourceConnectionError", ("refused",), changed("connection: shop", "connection: odbc_down")),
-    Case("a database file that is not there", "SourceConnectionError", ("not-there.db",), changed("connection: shop", "connection: no_file")),
+    Case(
+        "a wrong password",
+        "LoginError",
+        ("password",),
+        changed("connection: shop", "connection: wrong_password"),
+    ),
+    Case(
+        "a wrong password by ODBC",
+        "LoginError",
+        ("password",),
+        changed("connection: shop", "connection: odbc_wrong"),
+    ),
+    Case(
+        "a host that is down",
+        "SourceConnectionError",
+        ("refused",),
+        changed("connection: shop", "connection: host_down"),
+    ),
+    Case(
+        "a host that is down by URL",
+        "SourceConnectionError",
+        ("refused",),
+        changed("connection: shop", "connection: url_down"),
+    ),
+    Case(
+        "a host that is down by ODBC",
+        "SourceConnectionError",
+        ("refused",),
+        changed("connection: shop", "connection: odbc_down"),
+    ),
+    Case(
+        "a database file that is not there",
+        "SourceConnectionError",
+        ("not-there.db",),
+        changed("connection: shop", "connection: no_file"),
+    ),
     Case("a missing table", "QueryError", ("ordrs", "orders"), changed("table: orders", "table: ordrs")),
-    Case("a missing cursor column", "QueryError", ("updatd_at", "updated_at"), changed("column: updated_at", "column: updatd_at")),
-    Case("a missing column", "QueryError", ("wrds",), changed("  table: orders\n", "  table: orders\n  columns: [id, updated_at, wrds]\n")),
-    Case("a missing column in a condition", "QueryError", ("wrds",), changed("  table: orders\n", "  table: orders\n  where: wrds = 'x'\n")),
+    Case(
+        "a missing cursor column",
+        "QueryError",
+        ("updatd_at", "updated_at"),
+        changed("column: updated_at", "column: updatd_at"),
+    ),
+    Case(
+        "a missing column",
+        "QueryError",
+        ("wrds",),
+        changed("  table: orders\n", "  table: orders\n  columns: [id, updated_at, wrds]\n"),
+    ),
+    Case(
+        "a missing column in a condition",
+        "QueryError",
+        ("wrds",),
+        changed("  table: orders\n", "  table: orders\n  where: wrds = 'x'\n"),
+    ),
     Case("two statements", "QueryError", ("one",), query("SELECT * FROM orders; DELETE FROM orders")),
     Case("a statement that is no SELECT", "QueryError", ("SELECT",), query("DELETE FROM orders RETURNING *")),
     Case("a syntax error", "QueryError", (), query("SELEC * FRM orders")),
     Case("an unclosed bracket", "QueryError", (), query("SELECT * FROM orders WHERE (id > 1")),
     *(
-        Case(f"a cursor of type {kind}", "CursorColumnError", (f"'{name}'",), changed("column: updated_at", f"column: {name}"))
+        Case(
+            f"a cursor of type {kind}",
+            "CursorColumnError",
+            (name,),
+            changed("column: updated_at", f"column: {name}"),
+        )
         for name, kind in (
-            ("price", "real"), ("at_time", "time"), ("tag", "uuid"), ("flag", "boolean"), ("doc", "json"),
-            ("blob", "bytea"), ("words", "text that is no time"),
+            ("price", "real"),
+            ("at_time", "time"),
+            ("tag", "uuid"),
+            ("flag", "boolean"),
+            ("doc", "json"),
+            ("blob", "bytea"),
+            ("words", "text that is no time"),
         )
     ),
-    Case("a lag of the wrong kind", "CursorColumnError", ("lag",), changed("column: updated_at", "column: id, lag: 10m"), arrange=lambda project: project.load(changed("column: updated_at", "column: id"))),
-    Case("a key column that is not read", "SchemaMismatchError", ("'order_id'",), BASE + "  mode: upsert\n  keys: [order_id]\n"),
-]  # fmt: skip
+    Case(
+        "a lag of the wrong kind",
+        "CursorColumnError",
+        ("lag",),
+        changed("column: updated_at", "column: id, lag: 10m"),
+        arrange=_loaded_by_id,
+    ),
+    Case(
+        "a key column that is not read",
+        "SchemaMismatchError",
+        ("'order_id'",),
+        BASE + "  mode: upsert\n  keys: [order_id]\n",
+    ),
+]
 
 
 def _loaded(project: Project) -> None:
@@ -145,16 +246,16 @@ def _a_file(project: Project) -> None:
 
 
 def _cut(log: Path) -> None:
-    last = sorted(log.glob("*.json"))[-1]
+    last = max(log.glob("*.json"))
     last.write_bytes(last.read_bytes()[:-20])
 
 
 def _emptied(log: Path) -> None:
-    sorted(log.glob("*.json"))[-1].write_text("")
+    max(log.glob("*.json")).write_text("")
 
 
 def _garbled(log: Path) -> None:
-    sorted(log.glob("*.json"))[0].write_text("these are no actions\n")
+    min(log.glob("*.json")).write_text("these are no actions\n")
 
 
 def _gap(log: Path) -> None:
@@ -167,12 +268,12 @@ def _all_gone(log: Path) -> None:
 
 
 def _damaged_info(log: Path) -> None:
-    last = sorted(log.glob("*.json"))[-1]
+    last = max(log.glob("*.json"))
     last.write_text(last.read_text().replace('\\"kind\\":', '\\"sort\\":'))
 
 
 def _newer_info(log: Path) -> None:
-    last = sorted(log.glob("*.json"))[-1]
+    last = max(log.glob("*.json"))
     last.write_text(last.read_text().replace('\\"hwm_magics\\":1,', '\\"hwm_magics\\":99,'))
 
 
@@ -186,7 +287,9 @@ def _without_data(project: Project) -> None:
 def _with_features(writer: list[str], reader: list[str] | None = None) -> Callable[[Project], None]:
     def arrange(project: Project) -> None:
         project.load()
-        protocol = {"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": reader or [], "writerFeatures": writer + (reader or [])}  # fmt: skip
+        readers = ["timestampNtz", *(reader or [])]
+        protocol = {"minReaderVersion": 3, "minWriterVersion": 7}
+        protocol |= {"readerFeatures": readers, "writerFeatures": [*readers, *writer]}
         log = project.target / "_delta_log"
         number = len(list(log.glob("*.json")))
         info = {"commitInfo": {"timestamp": 1, "operation": "SET TBLPROPERTIES", "operationParameters": {}}}
@@ -216,7 +319,13 @@ def _registered_elsewhere(project: Project) -> None:
 
 
 TARGETS = [
-    Case("nothing says what is new", "BlockedError", ("three ways",), changed("  incremental: {column: updated_at}\n", ""), arrange=_loaded),
+    Case(
+        "nothing says what is new",
+        "BlockedError",
+        ("three ways",),
+        changed("  incremental: {column: updated_at}\n", ""),
+        arrange=_loaded,
+    ),
     Case("a folder of other files", "TargetUnknownError", ("orders.csv",), arrange=_files),
     Case("a file for a folder", "TargetUnknownError", ("is a file",), arrange=_a_file),
     Case("a commit cut short", "TargetUnknownError", ("orders",), arrange=_a_log_that(_cut)),
@@ -225,19 +334,73 @@ TARGETS = [
     Case("a gap in the log", "TargetUnknownError", ("orders",), arrange=_a_log_that(_gap)),
     Case("a log without files", "TargetUnknownError", ("orders",), arrange=_a_log_that(_all_gone)),
     Case("a damaged commit info", "TargetUnknownError", ("damaged",), arrange=_a_log_that(_damaged_info)),
-    Case("a commit info of a newer version", "TargetUnknownError", ("newer",), arrange=_a_log_that(_newer_info)),
+    Case(
+        "a commit info of a newer version", "TargetUnknownError", ("newer",), arrange=_a_log_that(_newer_info)
+    ),
     Case("a missing data file", "TargetReadError", ("data file",), arrange=_without_data),
-    Case("liquid clustering", "UnsupportedByEngineError", ("clustering", "spark"), arrange=_with_features(["clustering", "domainMetadata"])),
-    Case("row tracking", "UnsupportedByEngineError", ("rowTracking",), arrange=_with_features(["rowTracking", "domainMetadata"])),
-    Case("a feature that nobody knows", "TargetUnknownError", ("fromTheFuture",), arrange=_with_features([], ["fromTheFuture"])),
-    Case("a whole number that became wider", "SchemaMismatchError", ("'id'", "long"), arrange=_then("ALTER TABLE orders ALTER id TYPE bigint")),
-    Case("a decimal that became wider", "SchemaMismatchError", ("'amount'",), arrange=_then("ALTER TABLE orders ALTER amount TYPE numeric(12, 4)")),
-    Case("a text that became a number", "SchemaMismatchError", ("'words'",), arrange=_then("ALTER TABLE orders ALTER words TYPE int USING 1")),
-    Case("a name that changed its case", "SchemaMismatchError", ("case",), arrange=_then('ALTER TABLE orders RENAME words TO "Words"')),
-    Case("a new column where the schema is strict", "SchemaMismatchError", ("'more'", "strict"), BASE + "  schema: strict\n", arrange=_then("ALTER TABLE orders ADD more int")),
+    Case(
+        "liquid clustering",
+        "UnsupportedByEngineError",
+        ("clustering", "spark"),
+        arrange=_with_features(["clustering", "domainMetadata"]),
+    ),
+    Case(
+        "row tracking",
+        "UnsupportedByEngineError",
+        ("rowTracking",),
+        arrange=_with_features(["rowTracking", "domainMetadata"]),
+    ),
+    Case(
+        "a feature that nobody knows",
+        "TargetUnknownError",
+        ("fromTheFuture",),
+        arrange=_with_features([], ["fromTheFuture"]),
+    ),
+    Case(
+        "a whole number that became wider",
+        "SchemaMismatchError",
+        ("'id'", "long"),
+        arrange=_then("ALTER TABLE orders ALTER id TYPE bigint"),
+    ),
+    Case(
+        "a decimal that became wider",
+        "SchemaMismatchError",
+        ("'amount'",),
+        arrange=_then("ALTER TABLE orders ALTER amount TYPE numeric(12, 4)"),
+    ),
+    Case(
+        "a text that became a number",
+        "SchemaMismatchError",
+        ("'words'",),
+        arrange=_then("ALTER TABLE orders ALTER words TYPE int USING 1"),
+    ),
+    Case(
+        "a name that changed its case",
+        "SchemaMismatchError",
+        ("case",),
+        arrange=_then('ALTER TABLE orders RENAME words TO "Words"'),
+    ),
+    Case(
+        "a new column where the schema is strict",
+        "SchemaMismatchError",
+        ("'more'", "strict"),
+        BASE + "  schema: strict\n",
+        arrange=_then("ALTER TABLE orders ADD more int"),
+    ),
     Case("a link out of the lake", "ConfigError", ("symbolic link",), arrange=_a_link_out),
-    Case("a name that stands for another folder", "BlockedError", ("raw.orders", "raw/first"), BASE + "  register_table: raw.orders\n", arrange=_registered_elsewhere),
-    Case("a mark above everything there is", "WatermarkAheadError", ("2024-06-04",), arrange=_then("DELETE FROM orders WHERE id > 1")),
-]  # fmt: skip
+    Case(
+        "a name that stands for another folder",
+        "BlockedError",
+        ("raw.orders", "raw/first"),
+        BASE + "  register_table: raw.orders\n",
+        arrange=_registered_elsewhere,
+    ),
+    Case(
+        "a mark above everything there is",
+        "WatermarkAheadError",
+        ("2024-06-04",),
+        arrange=_then("DELETE FROM orders WHERE id > 1"),
+    ),
+]
 
 CASES = {case.name: case for case in (*YAML, *SOURCES, *TARGETS)}

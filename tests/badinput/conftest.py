@@ -121,7 +121,8 @@ connections:
             "CREATE TABLE orders (id int, amount numeric(9, 2), updated_at timestamp, price real, at_time time,"
             " tag uuid, flag boolean, doc json, blob bytea, words text)",
             "INSERT INTO orders (id, amount, updated_at, words)"
-            " SELECT n, n * 1.5, timestamp '2024-06-01' + n * interval '1 day', 'word ' || n FROM generate_series(1, 3) n",
+            " SELECT n, n * 1.5, timestamp '2024-06-01' + n * interval '1 day', 'word ' || n"
+            " FROM generate_series(1, 3) n",
         )
         made.lake.mkdir()
         yield made

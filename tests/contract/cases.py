@@ -329,7 +329,7 @@ class DiskCase(Case):
         self._open(path).delete(f"id IN ({', '.join(map(str, ids))})" if ids else None)
 
     def update(self, number: int, text: str, path: str = "orders") -> None:
-        self._open(path).update({"v": f"'{text}'"}, f"id = {number}")
+        self._open(path).update(updates={"v": f"'{text}'"}, predicate=f"id = {number}")
 
     def compact(self, path: str = "orders") -> None:
         self._open(path).optimize.compact()

@@ -380,8 +380,9 @@ class _Walk:
             if self.run.transform is None:
                 raise ConfigError(f"the transform {transform.name!r} is not there", hint="define it")
             self.schema, batches = transformed(batches, self.schema, self.run.transform, transform.name)
-        if plan.step(CheckSchema) is not None:
-            self._fit()
+        check = plan.step(CheckSchema)
+        if check is not None:
+            self._fit(check)
         if self.run.dry_run:
             first = next(batches, None)
             if first is not None:
@@ -426,8 +427,11 @@ class _Walk:
     def _rows(self, batch: pa.RecordBatch) -> list[Row]:
         return self.fitting(batch).to_pylist()
 
-    def _fit(self) -> None:
+    def _fit(self, step: CheckSchema) -> None:
         mine = columns_of(self.schema)
+        for name in step.needed:
+            if name not in self.schema.names:
+                raise SchemaMismatchError(f"the transform gives no column {name!r}", hint="keep it")
         if self.table is None:
             told = clashes(mine)
             self.columns = mine
@@ -477,8 +481,9 @@ class _Walk:
         return kept
 
     def _unseen(self, rows: list[Row], step: RecogniseRows | None) -> list[Row]:
-        merging = self.plan.step(MergeRows) is not None
-        if step is None or self.table is None or (merging and self.added):
+        merge = self.plan.step(MergeRows)
+        updating = merge is not None and not merge.insert_only
+        if step is None or self.table is None or (updating and self.added):
             return rows
         cursor = self._cursor()
         assert cursor is not None

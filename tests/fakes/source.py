@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Self
 
 import pyarrow as pa
 
 from hwm_magics.arrow import arrow_schema, cursor_type_of
-from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue
+from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, TextForm
 from hwm_magics.core.model import (
     Column,
     FuturePolicy,
@@ -217,7 +217,8 @@ class FakeSource:
         low = request.low
         if low is None and request.initial_value is not None:
             low = kind.value(request.initial_value)
-        fence = self.database.clock - self.settle if kind.is_time else None
+        timed = kind.is_time and kind.kind is not CursorKind.TEXT
+        fence = self.database.clock - self.settle if timed else None
         within = f"{{cursor}} <= '{_stored(fence)}'" if fence and self.future is FuturePolicy.CAP else "1"
         later = f"{{cursor}} > '{_stored(self.database.clock)}'" if fence else "0"
         wanted = [
@@ -228,6 +229,8 @@ class FakeSource:
         ]
         high, top, count, future = self._probe(request, wanted, Window(low) if low is not None else None)
         below, nulls = self._probe(request, ["MAX({cursor})", "COUNT(*) - COUNT({cursor})"], None)
+        if kind.kind is CursorKind.TEXT and top is not None:
+            kind = replace(kind, form=TextForm.of(top))
 
         def value(raw: Any) -> CursorValue | None:
             return None if raw is None else kind.value(raw)

@@ -197,7 +197,7 @@ def test_run_loads_and_tells_plan_and_receipt(hwm):
     assert "\x1b" not in done.stdout + done.stderr
     assert hwm.ids() == [1, 2, 3]
     hwm.add(4)
-    assert "1 rows written" in hwm("run", "orders.yaml").stdout
+    assert "1 row written" in hwm("run", "orders.yaml").stdout
     assert hwm("run", "orders.yaml", "--quiet").stdout == ""
     assert hwm.ids() == [1, 2, 3, 4]
 
@@ -269,6 +269,14 @@ def test_a_blocked_plan_exits_with_the_code_of_its_class(hwm):
     done = hwm("run", "orders.yaml")
     assert done.returncode == 4
     assert "TargetUnknownError" in done.stderr
+
+
+@pytest.mark.slow
+def test_debug_shows_the_traceback_and_a_failure_without_it_does_not(hwm):
+    hwm.file(ORDERS.replace("table: orders", "table: oders"))
+    for command in ("plan", "run"):
+        assert "Traceback" not in hwm(command, "orders.yaml").stderr
+        assert "Traceback" in hwm(command, "orders.yaml", "--debug").stderr
 
 
 @pytest.mark.slow

@@ -92,15 +92,15 @@ def with_natives(ask: Ask, sql: str, described: Sequence[Described]) -> tuple[De
     # No row of the query is computed: nothing fits the join.
     (found,) = ask(f"SELECT {kinds} FROM (SELECT 1) AS one LEFT JOIN (\n{sql}\n) AS hwm_types ON 1 = 0")  # noqa: S608 - quoted
     return tuple(
-        Described(each.name, _with_precision(str(native), each.arrow), None, each.nullable)
+        Described(each.name, _with_precision(str(native), each.native), None, each.nullable)
         for each, native in zip(described, found, strict=True)
     )
 
 
-def _with_precision(native: str, arrow: pa.DataType | None) -> str:
-    if native != "numeric" or arrow is None or not pa.types.is_decimal(arrow):
-        return native
-    return f"numeric({arrow.precision},{arrow.scale})"
+def _with_precision(native: str, told: str) -> str:
+    """The server's name of a type, with the digits that the driver tells."""
+    digits = re.search(r"\(\d+,-?\d+\)$", told) if native == "numeric" else None
+    return native + digits[0] if digits else native
 
 
 @dataclass(frozen=True, slots=True)
