@@ -30,7 +30,9 @@ def main() -> int:
         shutil.copy(NOTEBOOKS / name, RUN)
     notebook = nbformat.read(RUN / "quickstart.ipynb", as_version=4)
     print("Running notebooks/quickstart.ipynb headless …\n")
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(RUN)}}).execute()
+    NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(RUN)}}
+    ).execute()
     nbformat.write(notebook, RUN / "quickstart.ipynb")
     for cell in notebook.cells:
         if cell.cell_type == "code" and cell.source.startswith("%%hwm_load"):
@@ -55,7 +57,9 @@ def _told(cell: nbformat.NotebookNode) -> str:
 
 def _every_order_once() -> bool:
     with sqlite3.connect(RUN / "shop.db") as shop:
-        source = shop.execute("SELECT COUNT(*), SUM(order_id), COUNT(DISTINCT updated_at) FROM orders").fetchone()
+        source = shop.execute(
+            "SELECT COUNT(*), SUM(order_id), COUNT(DISTINCT updated_at) FROM orders"
+        ).fetchone()
     shop.close()
     lake = DeltaTable(RUN / "lake" / "raw" / "orders")
     sql = "SELECT COUNT(*), SUM(order_id), COUNT(DISTINCT updated_at) FROM orders"

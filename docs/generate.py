@@ -76,9 +76,15 @@ def _enums(annotation: object) -> list[type[StrEnum]]:
 def _families() -> list[str]:
     found = []
     for model in vars(connection_models).values():
-        own = isinstance(model, type) and issubclass(model, BaseModel) and model.__module__ == connection_models.__name__
+        own = (
+            isinstance(model, type)
+            and issubclass(model, BaseModel)
+            and model.__module__ == connection_models.__name__
+        )
         if own and not model.__name__.startswith("_"):
-            found += _model((model.__doc__ or "").strip().splitlines()[0].rstrip(".").replace("``", "`"), model)
+            found += _model(
+                (model.__doc__ or "").strip().splitlines()[0].rstrip(".").replace("``", "`"), model
+            )
     return found
 
 
@@ -106,5 +112,9 @@ if __name__ == "__main__":
     os.environ["COLUMNS"] = "100"  # the width that argparse and click write for
     text = page()
     if "--check" in sys.argv[1:]:
-        sys.exit(0 if PAGE.exists() and PAGE.read_text(encoding="utf-8") == text else "docs/reference.md is stale: make docs")
+        sys.exit(
+            0
+            if PAGE.exists() and PAGE.read_text(encoding="utf-8") == text
+            else "docs/reference.md is stale: make docs"
+        )
     PAGE.write_text(text, encoding="utf-8")

@@ -258,6 +258,8 @@ def _loads(
 
     read_file(file)  # whether it is there at all is the first thing to tell
     window = read_window(backfill) if backfill is not None else None
+    # Behind everything else: a function of a module beside the file can be its transform.
+    sys.path.append(str(file.absolute().parent))
     overrides: Overrides = Overrides(nodes, engine, force_first_run, window)
     context = LoadContext(file.absolute().parent)
     asked = context.read(file, overrides, params=read_params(params))
@@ -295,6 +297,13 @@ class _Log:
                 elif not self._quiet:
                     click.echo(f"{status.value} · " + "\n".join(outcome(job)))
 
+    def _news(self) -> bool:
+        return any(
+            (job.plan is not None and (job.spec.node, "plan") not in self._told)
+            or (job.status.ended and (job.spec.node, "end") not in self._told)
+            for job in self._jobs
+        )
+
     def _first(self, job: LoadJob, what: str) -> bool:
         key = (job.spec.node, what)
         new = key not in self._told
@@ -308,17 +317,27 @@ class _Log:
             yield self.follow
             return
         from rich.console import Console
+        from rich.live import Live
+        from rich.spinner import Spinner
+        from rich.text import Text
 
         from hwm_magics.jobs.report import progress_line
         from hwm_magics.jobs.states import JobStatus
 
-        with Console(stderr=True, markup=False, highlight=False).status("") as spinner:
+        spinner = Spinner("dots")
+        console = Console(stderr=True, markup=False, highlight=False)
+        # Nothing is redirected: what belongs to the standard output must arrive there.
+        live = Live(spinner, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
 
-            def tell() -> None:
+        def tell() -> None:
+            if self._news():
+                live.stop()
                 self.follow()
-                running = [progress_line(job) for job in self._jobs if job.status is JobStatus.RUNNING]
-                spinner.update("; ".join(running))
+                live.start()
+            running = [progress_line(job) for job in self._jobs if job.status is JobStatus.RUNNING]
+            spinner.update(text=Text("; ".join(running)))
 
+        with live:
             yield tell
 
 

@@ -66,7 +66,10 @@ def a_day_passes(path: str | Path = "shop.db", new: int = 2_000, changed: int = 
         chance = random.Random(last)  # noqa: S311 - test data
         shop.executemany(
             "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?)",
-            (_order(last + number, now - timedelta(milliseconds=new - number), chance) for number in range(1, new + 1)),
+            (
+                _order(last + number, now - timedelta(milliseconds=new - number), chance)
+                for number in range(1, new + 1)
+            ),
         )
         shop.executemany(
             "UPDATE orders SET status = ?, updated_at = ? WHERE order_id = ?",

@@ -125,6 +125,7 @@ class Walk:
             none), newest first.
         restores: RESTOREs passed on the way, as sentences.
         other_nodes: Other nodes whose commits were met.
+        created: Whether the node's own creation of the empty table was met.
         complete: Whether the walk ended by itself, not because the log's older files are gone.
     """
 
@@ -133,6 +134,7 @@ class Walk:
     events: tuple[ForeignEvent, ...] = ()
     restores: tuple[str, ...] = ()
     other_nodes: tuple[str, ...] = ()
+    created: bool = False
     complete: bool = True
 
 
@@ -289,12 +291,14 @@ def walk(entries: Iterable[LogEntry], node: str, *, complete: bool = True) -> Wa
     replaced: CommitRecord | None = None
     cut = False
     ended = False
+    created = False
     for entry in _holding(entries, restores):
         record = decode(entry)
         if record is not None and record.node != node and record.node not in others:
             others.append(record.node)
         if record is not None and record.node == node:
             if record.kind == "create":
+                created = True
                 continue
             if cut:
                 replaced = record
@@ -315,13 +319,17 @@ def walk(entries: Iterable[LogEntry], node: str, *, complete: bool = True) -> Wa
                 ended = True
                 break
             cut = True
-    return Walk(tuple(loads), replaced, tuple(events), tuple(restores), tuple(others), complete or ended)
+    return Walk(
+        tuple(loads), replaced, tuple(events), tuple(restores), tuple(others), created, complete or ended
+    )
 
 
 def other_nodes(entries: Iterable[LogEntry], node: str) -> tuple[str, ...]:
     """All other nodes that a log tells of, newest first, whether or not their rows still stand."""
     records = (decode(entry) for entry in entries)
-    return tuple(dict.fromkeys(record.node for record in records if record is not None and record.node != node))
+    return tuple(
+        dict.fromkeys(record.node for record in records if record is not None and record.node != node)
+    )
 
 
 def _enough(loads: list[CommitRecord]) -> bool:
@@ -352,7 +360,9 @@ def settled(loads: Sequence[CommitRecord]) -> CommitRecord | None:
     old = (
         load
         for load in reading[1:]
-        if load.watermark is not None and load.committed_at is not None and asked - load.committed_at >= SETTLED
+        if load.watermark is not None
+        and load.committed_at is not None
+        and asked - load.committed_at >= SETTLED
     )
     return next(old, None)
 

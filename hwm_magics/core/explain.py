@@ -265,8 +265,14 @@ def receipt(result: LoadResult) -> str:
         head = f"{result.node}: nothing new{seen} ({took})"
     else:
         new = f"version {result.version_after}"
-        moved = new if result.version_before is None else f"version {result.version_before} → {result.version_after}"
-        head = f"{result.node}: {result.decision.value}: {_rows(result.rows_written)} written in {took}, {moved}"
+        moved = (
+            new
+            if result.version_before is None
+            else f"version {result.version_before} → {result.version_after}"
+        )
+        head = (
+            f"{result.node}: {result.decision.value}: {_rows(result.rows_written)} written in {took}, {moved}"
+        )
     lines = [head]
     if result.status == "loaded":
         recognised = f", {result.rows_recognised:,} recognised" if result.rows_recognised else ""

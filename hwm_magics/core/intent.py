@@ -246,6 +246,12 @@ def _from_mark(spec: LoadSpec, query: SourceQuery, cursor: CursorSpec, target: T
             f"{spec.transform!r} they can't be recognised",
             "declare write.keys, or set lag: 0",
         )
+    if target.created and target.last_load is None and not target.seq:
+        return _block(
+            f"{spec.node} created {write.label} and has never loaded it, and others have put rows there: the highest "
+            "value there is theirs",
+            "run %hwm_watermark --set VALUE with a value below all that should be loaded, or --adopt",
+        )
     mark = _mark(query, target)
     if mark is None and target.other_nodes and target.last_load is None:
         if target.seq:
@@ -329,9 +335,7 @@ def _events(spec: LoadSpec, target: TargetState, warnings: list[str], *, recogni
     if adopted or not target.events:
         return None
     told = "; ".join(event.text for event in target.events[:3])
-    altered = any(
-        event.effect != "adds" and event.operation not in _ONLY_REMOVE for event in target.events
-    )
+    altered = any(event.effect != "adds" and event.operation not in _ONLY_REMOVE for event in target.events)
     append = spec.write.mode is WriteMode.APPEND
     if append and not spec.write.keys and (altered or (not recognisable and _rows_changed(target))):
         return _block(
@@ -343,7 +347,9 @@ def _events(spec: LoadSpec, target: TargetState, warnings: list[str], *, recogni
     return None
 
 
-_ONLY_REMOVE = frozenset({"DELETE", "TRUNCATE", "RESTORE", "FSCK", "REPLACE TABLE", "CREATE OR REPLACE TABLE"})
+_ONLY_REMOVE = frozenset(
+    {"DELETE", "TRUNCATE", "RESTORE", "FSCK", "REPLACE TABLE", "CREATE OR REPLACE TABLE"}
+)
 """What others may do to rows and leave those that stay as they were: these are recognised still."""
 
 

@@ -330,6 +330,7 @@ class TargetState:
         other_nodes: Names of other nodes that have loaded into it.
         replaced: Our node's newest commit whose rows others have since replaced, when no later one
             holds; None otherwise.
+        created: Whether our node created it and has no load in it that holds.
         events: What others did to its rows after our last load, newest first.
         restores: RESTOREs that the search for the mark followed, as sentences.
         max_cursor: MAX(cursor) over its rows, where that was needed; None otherwise or when all
@@ -358,6 +359,7 @@ class TargetState:
     hint: str = ""
     unsupported: str = ""
     replaced: CommitRecord | None = None
+    created: bool = False
 
     @property
     def last_load(self) -> CommitRecord | None:

@@ -56,7 +56,9 @@ def clashes(columns: Sequence[Column]) -> tuple[str, ...]:
         if other == column.name:
             told.append(f"two columns are named {other!r}; give one an alias in the query")
         elif other is not None:
-            told.append(f"columns {other!r} and {column.name!r} differ in case only; give one an alias in the query")
+            told.append(
+                f"columns {other!r} and {column.name!r} differ in case only; give one an alias in the query"
+            )
         seen.setdefault(column.name.lower(), column.name)
     return tuple(dict.fromkeys(told))
 

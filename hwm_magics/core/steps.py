@@ -302,9 +302,9 @@ def _recognise(planned: Planned) -> RecogniseRows | None:
         return None
     settings = spec.read.cursor
     nulls = settings is not None and settings.nulls is NullPolicy.READ
-    only_new = (
-        not window.low_inclusive and not nulls and plan.before is not None and window.low == plan.before.value
-    )
+    # A mark that was set by hand may lie below rows that are there.
+    before = plan.before if plan.before is not None and plan.before.origin != "set" else None
+    only_new = not window.low_inclusive and not nulls and before is not None and window.low == before.value
     if only_new and not planned.target.events:
         return None
     if spec.transform is not None and not spec.write.keys:

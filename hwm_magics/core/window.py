@@ -71,22 +71,26 @@ def low_bound(
         lowered = value.minus(cursor.lag)
         words = _words(cursor.lag)
         return Low(lowered, inclusive, words, _promise(value.type, cursor, words, inclusive=inclusive))
-    lowered, words = _default(value, loads)
-    return Low(lowered, inclusive, words, _promise(value.type, cursor, words, inclusive=inclusive))
-
-
-def _default(value: CursorValue, loads: tuple[CommitRecord, ...]) -> tuple[CursorValue, str]:
-    kind = value.type
-    if kind.is_time:
-        if kind.kind is CursorKind.TEXT and kind.form is None:
-            return value, ""
-        return value.minus(DEFAULT_LAG), _words(DEFAULT_LAG)
-    if not _counts(kind):
-        return value, ""
+    if not _counts(value.type):
+        lowered, words = _default(value)
+        return Low(lowered, inclusive, words, _promise(value.type, cursor, words, inclusive=inclusive))
     old = settled(loads)
     if old is not None and old.watermark is not None and old.watermark.value.comparable(value):
-        return min(old.watermark.value, value), f"down to the mark of version {old.version}"
-    return value.minus(TAIL), f"{TAIL:,} below the watermark"
+        words = f"down to the mark of version {old.version}"
+        promise = (
+            f"no row is lost that commits within 10 min of taking its {cursor.column} (looking again {words})"
+        )
+        return Low(min(old.watermark.value, value), inclusive, words, promise)
+    # Nothing tells how far back transactions may still be open; the next loads will know.
+    words = f"{TAIL:,}"
+    return Low(value.minus(TAIL), inclusive, words, _promise(value.type, cursor, words, inclusive=inclusive))
+
+
+def _default(value: CursorValue) -> tuple[CursorValue, str]:
+    kind = value.type
+    if not kind.is_time or (kind.kind is CursorKind.TEXT and kind.form is None):
+        return value, ""
+    return value.minus(DEFAULT_LAG), _words(DEFAULT_LAG)
 
 
 def _counts(kind: CursorType) -> bool:
@@ -112,6 +116,4 @@ def _promise(kind: CursorType, cursor: CursorSpec, lag: str, *, inclusive: bool)
         return f"no lag: rows that commit after a load has passed {label}{tie} are lost"
     if kind.is_time:
         return f"no row is lost that commits within {lag} of {label}"
-    if _counts(kind) and cursor.lag is None:
-        return f"no row is lost that commits within 10 min of taking {label} (looking again {lag})"
     return f"no row is lost whose {cursor.column} lies at most {lag} below the watermark when it commits"

@@ -354,7 +354,7 @@ def commit_mark(table: DeltaTable, record: CommitRecord, run: RunContext) -> int
 def _small_files(table: DeltaTable) -> int:
     import pyarrow as pa
 
-    sizes = pa.record_batch(table.get_add_actions()).column("size_bytes").to_pylist()
+    sizes = pa.table(table.get_add_actions()).column("size_bytes").to_pylist()
     return sum(1 for size in sizes if size < SMALL_FILE)
 
 

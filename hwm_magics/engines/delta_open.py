@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Address", "open_table"]
 
+_STAGED = re.compile(r"0{20}\.json#\d+")
+"""What a creation leaves that died just before its commit: the first commit under a name that is no commit's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -95,8 +98,9 @@ def _local_absence(folder: Path) -> str:
             raise TargetUnknownError(f"{folder} is a file, and no Delta table", hint="choose another path")
         names = [entry.name for entry in islice(folder.iterdir(), 1000)]
         if "_delta_log" in names:
-            if len(names) == 1 and not any((folder / "_delta_log").iterdir()):
-                return f"the folder {folder} holds an empty _delta_log and nothing else"
+            commits = [entry.name for entry in islice((folder / "_delta_log").iterdir(), 1000)]
+            if len(names) == 1 and all(_STAGED.fullmatch(name) for name in commits):
+                return f"the folder {folder} holds a _delta_log without a commit, and nothing else"
             return ""
     except OSError as error:
         raise TargetUnknownError(

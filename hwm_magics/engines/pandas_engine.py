@@ -274,6 +274,7 @@ def _observe(
         unsupported=unsupported,
         restores=found.restores,
         replaced=found.replaced,
+        created=found.created,
     )
     there = {column.name for column in state.columns}
     known = cursor is not None and cursor.column in there and not unsupported

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import IO
@@ -205,9 +206,7 @@ def cursor_array(batch: pa.RecordBatch, cursor: CursorExpression) -> pa.Array:
         values = pc.coalesce(values, other.cast(values.type) if other.type != values.type else other)
     if cursor.date_format:
         parts = [
-            scalar(piece)
-            if isinstance(piece, str)
-            else pc.utf8_slice_codeunits(values, piece[0], sum(piece))
+            scalar(piece) if isinstance(piece, str) else pc.utf8_slice_codeunits(values, piece[0], sum(piece))
             for piece in cursor.iso_parts()
         ]
         values = pc.binary_join_element_wise(*parts, scalar(""))
@@ -247,6 +246,14 @@ class _Spool:
         for number in range(reader.num_record_batches):
             yield reader.get_batch(number)
 
+    def close(self) -> None:
+        """Give the memory and the file back."""
+        self._held.clear()
+        if self._writer is not None:
+            self._writer.close()
+        if self._file is not None:
+            self._file.close()
+
 
 def deduplicated(
     batches: Iterable[pa.RecordBatch],
@@ -272,15 +279,25 @@ def deduplicated(
     Raises:
         SchemaMismatchError: A key is NULL, or rows with one key are equally new and differ.
     """
-    spool, found = _Spool(schema), []
-    for batch in batches:
-        if not batch.num_rows:
-            continue
-        refuse_null_keys(batch, keys)
-        found.append(row_keys(batch, list(keys)))
-        spool.add(batch)
-    if not found:
-        return
+    with closing(_Spool(schema)) as spool:
+        found = []
+        for batch in batches:
+            if not batch.num_rows:
+                continue
+            refuse_null_keys(batch, keys)
+            found.append(row_keys(batch, list(keys)))
+            spool.add(batch)
+        if found:
+            yield from _newest(spool, found, keys, cursor, counts)
+
+
+def _newest(
+    spool: _Spool,
+    found: list[pa.Array],
+    keys: Sequence[str],
+    cursor: CursorExpression | None,
+    counts: RowCounts,
+) -> Iterator[pa.RecordBatch]:
     all_keys = pa.chunked_array(found)
     if pc.count_distinct(all_keys).as_py() == len(all_keys):
         yield from spool.batches()

@@ -270,7 +270,8 @@ class LoadJob:
         if self.brief:
             # The cell that returns the job has just shown all this.
             self.brief = False
-            return {"text/plain": repr(self)}
+            # What is to come is told above, where it can be replaced; this text stays as it is.
+            return {"text/plain": repr(self) if self._status.ended else f"<LoadJob {self.spec.node}>"}
         return job_bundle(self)
 
     def _claim(self, *, checking: bool = False) -> bool:
@@ -362,5 +363,8 @@ class LoadJob:
             self.result = result
             self.error = error
             self._status = status
-        self._observers.tell()
-        self._ended.set()
+        try:
+            self._observers.tell()
+        finally:
+            # Also when an interrupt hits an observer: whoever waits must not wait for ever.
+            self._ended.set()

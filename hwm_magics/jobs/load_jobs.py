@@ -253,6 +253,8 @@ class LoadJobs(Sequence[LoadJob]):
 
         if self.brief or self._failure is not None:
             self.brief = False
+            if not self.status.ended:
+                return {"text/plain": f"<LoadJobs {', '.join(job.spec.node for job in self.jobs)}>"}
             return {"text/plain": repr(self)}
         return jobs_bundle(self.jobs)
 

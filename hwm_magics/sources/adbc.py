@@ -76,10 +76,17 @@ def reader_of(
             schema, array = row.__arrow_c_array__()
             statement.bind(array, schema)
         handle, _ = statement.execute_query()
-        return pa.RecordBatchReader.from_stream(handle), statement.close
+        reader = pa.RecordBatchReader.from_stream(handle)
     except BaseException:
         statement.close()
         raise
+
+    def close() -> None:
+        # The stream lives in the driver: freed after its statement and connection, it crashes the process.
+        reader.close()
+        statement.close()
+
+    return reader, close
 
 
 def columns_of(reader: pa.RecordBatchReader) -> Iterator[Sequence[pa.Array]]:

@@ -85,9 +85,7 @@ def _type(code: Any, size: Any, precision: Any, scale: Any, dialect: str) -> tup
     if isinstance(oracle, str):
         return _ORACLE.get(oracle, (oracle.removeprefix("DB_TYPE_"), None))
     if dialect == "postgres" and code == _NUMERIC:
-        # The scale has eleven bits, the highest one for the sign.
-        below = ((int(scale or 0) & 0x7FF) ^ 1024) - 1024
-        return (f"numeric({precision},{below})" if precision else "numeric"), None
+        return (f"numeric({precision},{scale or 0})" if precision else "numeric"), None
     if code is int and precision in _WHOLE:
         return "integer", _WHOLE[precision]
     if isinstance(code, type):

@@ -306,8 +306,10 @@ class CursorObserver:
 
     def _formed(self, kind: CursorType, cursor: CursorExpression) -> CursorType:
         """The type with the form of its texts; refuses values of more than one form or storage class."""
+        # All values are looked at, not those above the mark alone: a new row in another form may sort below it.
         low = self._low(kind)
-        window = Window(low, None) if low is not None else None
+        bounded = self.request.low is None or self.query.way is Way.PARAMETERS
+        window = Window(low, None) if low is not None and bounded else None
         strays = self.dialect.strays("{cursor}", kind)
         if strays:
             (found,) = self._ask([strays], window)

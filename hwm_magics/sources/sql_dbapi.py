@@ -220,7 +220,7 @@ def of_object(connection: Any, name: str, dialect: str) -> PythonDriver:
         if idle and not connection.autocommit:
             connection.rollback()
 
-    return PythonDriver(dialect_of(dialect), name, style, execute, settle)
+    return PythonDriver(dialect_of(dialect, odbc=module == "pyodbc"), name, style, execute, settle)
 
 
 def _idle(connection: Any) -> bool:

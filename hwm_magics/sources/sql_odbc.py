@@ -78,7 +78,9 @@ def connect(connection_string: Secret, dialect: str, max_text_size: int | None =
         connection = arrow_odbc.connect(text, login_timeout_sec=_CONNECT_SECONDS)
     except arrow_odbc.Error as error:
         raise failure(error, doing=f"connecting to {place}", sqlstate=_state(error)) from None
-    return OdbcDriver(connection, dialect_of(dialect), place, Secret.of_address(text), max_text_size or _TEXT)
+    return OdbcDriver(
+        connection, dialect_of(dialect, odbc=True), place, Secret.of_address(text), max_text_size or _TEXT
+    )
 
 
 def _place(text: str) -> str:

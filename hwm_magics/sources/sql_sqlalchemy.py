@@ -113,7 +113,9 @@ def _driver(connection: Connection, place: str, *, ours: bool) -> PythonDriver:
             connection.rollback()
 
     name = DIALECTS.get(dialect.name, "")
-    driver = PythonDriver(dialect_of(name), place, dialect.paramstyle, execute, settle)
+    driver = PythonDriver(
+        dialect_of(name, odbc=dialect.driver == "pyodbc"), place, dialect.paramstyle, execute, settle
+    )
     if ours:
         driver.finish = connection.close
     return driver

@@ -155,8 +155,8 @@ class FakeCase(Case):
 
     cannot_write = ("unheardOf",)
 
-    def __init__(self, _root: Path) -> None:
-        self.lake = FakeLake()
+    def __init__(self, _root: Path | None = None, lake: FakeLake | None = None) -> None:
+        self.lake = lake or FakeLake()
         self.engine = FakeEngine(self.lake)
 
     def _table(self, path: str) -> FakeTable:

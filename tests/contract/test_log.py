@@ -279,6 +279,19 @@ def test_an_empty_table_that_others_made_gets_a_first_run_and_keeps_its_shape(ca
     assert case.partitions() == ["v"]
 
 
+def test_rows_that_others_put_into_our_empty_table_are_no_mark_of_ours(case, bench, db):
+    bench.load(a_spec())
+    assert case.version() == 0
+    case.append({"id": 90, "u": START + 90 * MINUTE, "v": "theirs"})
+    db.insert(a_row(db, 1))
+    with pytest.raises(BlockedError, match="never loaded") as caught:
+        bench.load(a_spec())
+    assert "%hwm_watermark" in caught.value.hint
+    bench.set_watermark(a_spec(), "2024-01-01")
+    assert bench.load(a_spec()).rows_written == 1
+    assert ids(case) == [1, 90]
+
+
 # --- Setting the mark --------------------------------------------------------------------------------------
 
 

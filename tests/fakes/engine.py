@@ -106,16 +106,23 @@ class FakeTable:
 
 
 class FakeLake:
-    """Tables by their locations, names, a clock, and obstacles that make a location unknown."""
+    """Tables by their locations, names, a clock, and obstacles that make a location unknown.
 
-    def __init__(self) -> None:
+    Args:
+        now: The time of commits; by default each is a millisecond after the last.
+    """
+
+    def __init__(self, now: Callable[[], datetime] | None = None) -> None:
+        self._now = now
         self.tables: dict[str, FakeTable] = {}
         self.names: dict[str, str] = {}
         self.obstacles: dict[str, str] = {}
         self.clock = START
 
     def tick(self) -> datetime:
-        """The time of a commit: no two are alike."""
+        """The time of a commit."""
+        if self._now is not None:
+            return self._now()
         self.clock += timedelta(milliseconds=1)
         return self.clock
 
@@ -255,6 +262,7 @@ def _observe(
         registered_as=registered,
         unsupported="; ".join(sorted(table.features)),
         replaced=found.replaced,
+        created=found.created,
     )
     if cursor is not None and cursor.column in _names(version.columns) and needs_target_maximum(spec, state):
         state = replace(state, max_cursor=_maximum(table, version, cursor))

@@ -9,11 +9,12 @@ from decimal import Decimal
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from integration.test_source_ways import POSTGRES_WAYS, observed, read_all, to_postgres
+from integration.test_source_ways import POSTGRES_WAYS, WRITE, observed, read_all, to_postgres
 
 from hwm_magics.connections.postgres import PostgresConnection
 from hwm_magics.connections.secrets import Secret
 from hwm_magics.core.model import ReadSpec
+from hwm_magics.core.query import prepare
 from hwm_magics.errors import QueryError
 from hwm_magics.sources.factory import open_source
 
@@ -110,7 +111,9 @@ def test_every_type_is_mapped_and_exact(way, kinds):
         **{f"c{n}": kind for n, (_, _, kind, _) in enumerate(MAPPING)},
     }
     wrong = {
-        MAPPING[n][0]: second[f"c{n}"] for n in range(len(MAPPING)) if not same(second[f"c{n}"], MAPPING[n][3])
+        MAPPING[n][0]: second[f"c{n}"]
+        for n in range(len(MAPPING))
+        if not same(second[f"c{n}"], MAPPING[n][3])
     }
     assert wrong == {}
     assert set(first.values()) == {1, None}
@@ -126,20 +129,17 @@ def test_what_changes_a_meaning_stands_in_the_projection(kinds):
 
 @pytest.mark.parametrize("way", POSTGRES_WAYS)
 def test_rows_arrive_alike_without_the_projection(way, kinds):
-    read = ReadSpec("shop", query="SELECT c22 AS code, c3 AS amount, c37 AS mood FROM kinds WHERE id = 2")
-    from integration.test_source_ways import WRITE
-
-    from hwm_magics.core.query import prepare
-
+    read = ReadSpec("shop", query="SELECT c22 AS code, c3 AS amount, c36 AS mood FROM kinds WHERE id = 2")
     with to_postgres(way, kinds) as opens, opens(read) as source:
         stream = source.open(prepare(read, WRITE, source.dialect).rows(first_run=True))
         rows = [row for batch in stream.batches for row in batch.to_pylist()]
     assert rows == [
-        {"code": "aaaaaaaa-2222-3333-4444-555555555555", "amount": Decimal("1234567890.50"), "mood": "glad"}
-    ] or rows[0]["code"].startswith("aaaaaaaa")
+        {"code": "aaaaaaaa-2222-3333-4444-555555555555", "amount": Decimal("1234567890.50"), "mood": "sad"}
+    ]
 
 
-@pytest.mark.parametrize("way", POSTGRES_WAYS)
+# A pyodbc connection of the user's own calls a numeric without precision one of 28 digits; its values tell.
+@pytest.mark.parametrize("way", [way for way in POSTGRES_WAYS if way != "pyodbc object"])
 def test_columns_without_a_type_are_all_named_with_their_casts(way, pg_database):
     with pg_database.connect() as db:
         db.execute("CREATE TABLE t (id integer, a numeric, b numeric(50,10), c text)")
@@ -161,9 +161,14 @@ def test_columns_without_a_type_are_all_named_with_their_casts(way, pg_database)
         ('SELECT 1 AS "a", 2 AS "A"', "called a and A"),
     ],
 )
-def test_names_that_delta_cannot_tell_apart_are_refused(query, named, pg_way):
+@pytest.mark.parametrize("way", POSTGRES_WAYS)
+def test_names_that_delta_cannot_tell_apart_are_refused(query, named, way, pg_database):
     read = ReadSpec("shop", query=query)
-    with pg_way(read) as source, pytest.raises(QueryError, match=named):
+    with (
+        to_postgres(way, pg_database) as opens,
+        opens(read) as source,
+        pytest.raises(QueryError, match=named),
+    ):
         observed(source, read)
 
 
@@ -238,6 +243,7 @@ def test_a_database_in_another_encoding(postgres):
 
 # --- Values, compared with what psycopg makes of them ------------------------------------------
 
+COLUMNS = ("i", "n", "f", "t", "b", "d", "ts", "tz", "o", "u", "a")
 VALUES = st.fixed_dictionaries(
     {
         "i": st.none() | st.integers(-(2**63), 2**63 - 1),
@@ -266,7 +272,7 @@ def test_values_are_those_that_psycopg_reads(pg_database, rows):
             "CREATE TABLE v (i bigint, n numeric(38,9), f float8, t text, b bytea, d date, ts timestamp, "
             "tz timestamptz, o boolean, u uuid, a integer[])"
         )
-        marks = ", ".join(f"%({name})s" for name in rows[0])
+        marks = ", ".join(f"%({name})s" for name in COLUMNS)
         for row in rows:
             db.execute(f"INSERT INTO v VALUES ({marks})", row)
         wanted = db.execute("SELECT i, n, f, t, b, d, ts, tz, o, CAST(u AS text), a FROM v").fetchall()
@@ -279,5 +285,6 @@ def test_values_are_those_that_psycopg_reads(pg_database, rows):
 def plain(row):
     """A row whose zones are all the same object, as their names differ by library."""
     return tuple(
-        value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo is not None else value for value in row
+        value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo is not None else value
+        for value in row
     )

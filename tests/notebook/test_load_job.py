@@ -311,6 +311,9 @@ def test_a_job_shows_itself_whole_and_in_one_line_right_after_its_cell(job):
     made = job().run()
     made.brief = True
     assert made._repr_mimebundle_() == {"text/plain": repr(made)}
+    waiting = job()
+    waiting.brief = True
+    assert waiting._repr_mimebundle_() == {"text/plain": "<LoadJob orders>"}
     whole = made._repr_mimebundle_()
     assert set(whole) == {"text/html", "text/markdown", "text/plain"}
     for text in whole.values():

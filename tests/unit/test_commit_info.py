@@ -304,7 +304,7 @@ def test_a_full_reload_by_another_node_replaces_ours():
 
 def test_our_own_empty_create_is_no_load():
     found = Log().load(kind="create", operation="CREATE TABLE").walk()
-    assert (found.loads, found.events, found.replaced) == ((), (), None)
+    assert (found.loads, found.events, found.replaced, found.created) == ((), (), None, True)
 
 
 def test_a_damaged_commit_of_ours_stops_the_walk():

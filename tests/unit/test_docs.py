@@ -15,7 +15,10 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 def test_the_reference_page_is_what_the_code_says() -> None:
     done = subprocess.run(
-        [sys.executable, ROOT / "docs" / "generate.py", "--check"], capture_output=True, text=True, check=False
+        [sys.executable, ROOT / "docs" / "generate.py", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 
@@ -31,7 +34,9 @@ def test_every_magic_is_told_of_in_the_reference() -> None:
     from hwm_magics.notebook.magics import HwmMagics
 
     told = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
-    names = {f"`%{name}`" for name in HwmMagics.magics["line"]} | {f"`%%{name}`" for name in HwmMagics.magics["cell"]}
+    names = {f"`%{name}`" for name in HwmMagics.magics["line"]} | {
+        f"`%%{name}`" for name in HwmMagics.magics["cell"]
+    }
     assert {name for name in names if name not in told} == set()
 
 

@@ -133,6 +133,7 @@ BY_TARGET = [
         AppendRows,
     ),
     ("expired log, other nodes", a_spec(), EXPIRED_AMONG_OTHERS, "BLOCKED", "BlockedError"),
+    ("created by us, filled by others", a_spec(), there(max_cursor=MARK, created=True), "BLOCKED", "BlockedError"),
     ("another cursor column", a_spec(cursor=CursorSpec("v")), LOADED, "BLOCKED", "BlockedError"),
 ]  # fmt: skip
 

@@ -7,16 +7,17 @@ from hwm_magics.sources.dialects.base import Ask, Clock, Dialect, TableFacts
 __all__ = ["Ask", "Clock", "Dialect", "TableFacts", "dialect_of"]
 
 
-def dialect_of(name: str) -> Dialect:
+def dialect_of(name: str, *, odbc: bool = False) -> Dialect:
     """A database's dialect.
 
     Args:
         name: The sqlglot dialect; "" for plain SQL.
+        odbc: Whether ODBC is what it is reached by.
     """
     if name in ("postgres", "redshift"):
         from hwm_magics.sources.dialects.postgres import Postgres
 
-        return Postgres(name)
+        return Postgres(name, exact_times=not odbc)
     if name == "sqlite":
         from hwm_magics.sources.dialects.sqlite import Sqlite
 

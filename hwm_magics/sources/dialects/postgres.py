@@ -59,6 +59,9 @@ _ELEMENTS = {
     for name, kind in _PLAIN.items()
     if kind not in ("binary", "date", "timestamp", "timestamp_ntz") and name not in ("name", "character")
 }
+_KNOWN = frozenset(
+    {*_PLAIN, *_NAMES.values(), "numeric", "uuid", "json", "jsonb", "interval", "xml", "money", "oid"}
+)
 _TEXTS = frozenset({"text", "character varying", "character", "name", "citext", "public.citext"})
 _CASTS = {
     CursorKind.DECIMAL: "CAST(? AS numeric)",
@@ -91,16 +94,31 @@ def with_natives(ask: Ask, sql: str, described: Sequence[Described]) -> tuple[De
     kinds = ", ".join(f"CAST(pg_typeof(hwm_types.{name}) AS text)" for name in quoted)
     # No row of the query is computed: nothing fits the join.
     (found,) = ask(f"SELECT {kinds} FROM (SELECT 1) AS one LEFT JOIN (\n{sql}\n) AS hwm_types ON 1 = 0")  # noqa: S608 - quoted
+    natives = [
+        _with_precision(str(native), each.native) for each, native in zip(described, found, strict=True)
+    ]
+    bases = _bases(ask, {native for native in natives if native.partition("(")[0] not in _KNOWN})
     return tuple(
-        Described(each.name, _with_precision(str(native), each.native), None, each.nullable)
-        for each, native in zip(described, found, strict=True)
+        Described(each.name, bases.get(native, native), None, each.nullable)
+        for each, native in zip(described, natives, strict=True)
     )
 
 
 def _with_precision(native: str, told: str) -> str:
     """The server's name of a type, with the digits that the driver tells."""
-    digits = re.search(r"\(\d+,-?\d+\)$", told) if native == "numeric" else None
-    return native + digits[0] if digits else native
+    digits = re.search(r"\((\d+),(-?\d+)\)$", told) if native == "numeric" else None
+    if digits is None:
+        return native
+    # Some drivers take the sign bit of the scale for a part of it.
+    return f"numeric({digits[1]},{((int(digits[2]) & 0x7FF) ^ 1024) - 1024})"
+
+
+def _bases(ask: Ask, natives: set[str]) -> dict[str, str]:
+    """What domains are made of, by their names."""
+    if not natives:
+        return {}
+    given = ", ".join(f"('{native.replace(chr(39), chr(39) * 2)}')" for native in sorted(natives))
+    return {str(name): str(base) for name, base in ask(_DOMAINS.replace("{given}", given))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +127,13 @@ class Postgres(Dialect):
 
     Attributes:
         native_arrays: Whether the driver delivers arrays as Arrow lists; they travel as JSON else.
+        exact_times: Whether the driver delivers instants as such, and refuses infinities. ODBC's
+            makes times of the session's zone of the former, and dates in 9999 of the latter: they
+            travel as text.
     """
 
     native_arrays: bool = False
+    exact_times: bool = True
 
     def literal(self, text: str) -> str:
         # E'' reads a backslash alike whatever standard_conforming_strings says.
@@ -149,6 +171,9 @@ class Postgres(Dialect):
         if base in _PLAIN:
             column = Column(described.name, _PLAIN[base], described.nullable, _named(native, base))
             timed = column.type in ("date", "timestamp", "timestamp_ntz")
+            if timed and not self.exact_times:
+                there = " AT TIME ZONE 'UTC'" if column.type == "timestamp" else ""
+                return Wire(column, _time_text, (pa.string(),), (f"CAST({name}{there} AS text)",))
             return Wire(column, _time if timed else as_is, (described.arrow or arrow_type(column.type),))
         if base == "oid":
             column = Column(described.name, "long", described.nullable, native)
@@ -252,6 +277,13 @@ class Postgres(Dialect):
         return tuple(str(name) for (name,) in rows)
 
 
+_DOMAINS = """
+SELECT given.name, format_type(base.oid, base.typmod) FROM (VALUES {given}) AS given(name)
+CROSS JOIN LATERAL (WITH RECURSIVE d(oid, typmod, typtype, typbasetype, typtypmod) AS (
+  SELECT t.oid, -1, t.typtype, t.typbasetype, t.typtypmod FROM pg_catalog.pg_type t WHERE t.oid = to_regtype(given.name)
+  UNION ALL SELECT t.oid, d.typtypmod, t.typtype, t.typbasetype, t.typtypmod FROM d
+  JOIN pg_catalog.pg_type t ON t.oid = d.typbasetype WHERE d.typtype = 'd')
+  SELECT oid, typmod FROM d WHERE typtype <> 'd') AS base"""
 _FACTS = """
 SELECT CAST(json_build_object(
   'rows', CAST(c.reltuples AS bigint),
@@ -283,6 +315,13 @@ def _element(native: str) -> str:
 
 def _time(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
     return as_is([check_times(arrays[0], column)], column)
+
+
+def _time_text(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
+    if column.type != "timestamp":
+        return parsed(arrays, column)
+    naive = Column(column.name, "timestamp_ntz", column.nullable, column.native)
+    return parsed(arrays, naive).cast(arrow_type(column.type))
 
 
 def _flat(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
