@@ -46,4 +46,4 @@ def scalar(value: str | bytes, dtype: pa.DataType | None = None) -> pa.Scalar:
 
 def _is_bytes(dtype: pa.DataType) -> bool:
     kinds = pa.types
-    return kinds.is_binary(dtype) or kinds.is_large_binary(dtype) or kinds.is_fixed_size_binary(dtype)
+    return bool(kinds.is_binary(dtype) or kinds.is_large_binary(dtype) or kinds.is_fixed_size_binary(dtype))

@@ -11,7 +11,7 @@ from hwm_magics.config.models import FILE_FORMATS, Format, NodeModel, ReadModel,
 from hwm_magics.config.resolved import Read, Write, below, resolve_read, resolve_write
 from hwm_magics.config.validation import validate
 from hwm_magics.config.yaml_loader import Document, Path
-from hwm_magics.connections.base import path_problem
+from hwm_magics.connections.base import StorageConnection, path_problem
 from hwm_magics.connections.registry import Connections
 from hwm_magics.connections.words import did_you_mean, listed
 from hwm_magics.core.cursor import Scalar
@@ -274,9 +274,23 @@ def _check_connections(node: NodeModel, read: Read | None, write: Write | None, 
                 )
         elif known is not None:
             try:
-                known.database(settings.connection) if block == "read" else known.storage(settings.connection)
+                if block == "read":
+                    known.database(settings.connection)
+                    continue
+                storage = known.storage(settings.connection)
             except ConfigError as error:
                 context.report(place, f"{error.message}" + (f" ({error.hint})" if error.hint else ""))
+                continue
+            if write is not None and write.path is not None and path_problem(write.path) is None:
+                _check_place(storage, write.path, (*context.path, "write", "path"), context)
+
+
+def _check_place(storage: StorageConnection, path: str, place: Path, context: NodeContext) -> None:
+    """A path that leaves its root, by being absolute or through a link, is told with its line."""
+    try:
+        storage.uri(path)
+    except ConfigError as error:
+        context.report(place, error.message)
 
 
 def _check_write(write: Write, path: Path, context: NodeContext) -> None:

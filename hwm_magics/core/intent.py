@@ -273,6 +273,12 @@ def _from_mark(spec: LoadSpec, query: SourceQuery, cursor: CursorSpec, target: T
             f"{spec.node} loads into {write.label} for the first time, from its initial_value",
             notes=(f"rows of {', '.join(target.other_nodes)} stay as they are",),
         )
+    if mark is None and _without_mark(target, cursor) and (recognisable or not target.events):
+        return Intent(
+            Decision.INCREMENTAL,
+            f"{write.label} is at version {target.version}, and its loads have recorded no watermark so far: everything "
+            "is read, and rows that are there are recognised",
+        )
     if mark is None:
         known = target.last_load or target.replaced
         why = f"no load of {spec.node} is recorded in its log" if known is None else _why_data(target)
@@ -313,6 +319,13 @@ def _from_mark(spec: LoadSpec, query: SourceQuery, cursor: CursorSpec, target: T
         warnings=tuple(warnings),
         notes=tuple(notes),
     )
+
+
+def _without_mark(target: TargetState, cursor: CursorSpec) -> bool:
+    """Whether our loads hold and recorded no mark: they found only rows without a cursor value."""
+    last = target.last_load
+    there = any(column.name == cursor.column for column in target.columns)
+    return last is not None and last.watermark is None and there and not _rows_changed(target)
 
 
 def _why_data(target: TargetState) -> str:
@@ -364,7 +377,8 @@ def _mark(query: SourceQuery, target: TargetState) -> Watermark | None:
     recorded = last.watermark if last else None
     found = Watermark(label, target.max_cursor, "data") if target.max_cursor is not None else None
     if recorded is None:
-        return None if target.other_nodes and last is None else found
+        # The highest value may be of a row that others have added.
+        return None if target.other_nodes or (last is not None and target.events) else found
     if found is None and target.has_rows and _rows_changed(target):
         # None of the rows that the mark stood for is left.
         return None

@@ -170,7 +170,7 @@ def _check_rows(
 
 def _window(spec: LoadSpec, cursor: CursorSpec, source: SourceState, intent: Intent) -> Window | None:
     if intent.decision is Decision.BACKFILL and spec.backfill is not None:
-        return _backfill_window(spec, source, intent)
+        return _backfill_window(spec, cursor, source, intent)
     high = source.high
     if high is None and source.now is not None and cursor.future is FuturePolicy.CAP:
         high = source.now.minus(cursor.settle) if source.now.type.is_time else None
@@ -199,7 +199,7 @@ def _bindable(low: CursorValue, source: SourceState) -> CursorValue:
     )
 
 
-def _backfill_window(spec: LoadSpec, source: SourceState, intent: Intent) -> Window:
+def _backfill_window(spec: LoadSpec, cursor: CursorSpec, source: SourceState, intent: Intent) -> Window:
     if spec.backfill is None or source.cursor_type is None:
         raise Blocked("a backfill needs a cursor column", "add read.incremental {column: …}")
     try:
@@ -208,6 +208,14 @@ def _backfill_window(spec: LoadSpec, source: SourceState, intent: Intent) -> Win
         raise Blocked(f"--backfill {'..'.join(spec.backfill)}: {error.message}", error.hint or "") from None
     if high < low:
         raise Blocked(f"--backfill {low}..{high}: the low bound lies above the high one", "swap them")
+    if cursor.future is FuturePolicy.CAP and source.now is not None and source.now.type.is_time:
+        fence = source.now.minus(cursor.settle)
+        if fence < low:
+            raise Blocked(
+                f"--backfill {low}..{high} lies after the source's own clock ({source.now})",
+                "choose an earlier window, or set future: accept",
+            )
+        high = min(high, fence)
     before = intent.before
     if before is not None and spec.transform and not spec.write.keys and before.value < high:
         raise Blocked(

@@ -138,8 +138,11 @@ def _reads_first_run(plan: LoadPlan) -> bool:
 def _rows(planned: Planned, *, first_run: bool, window: Window | None) -> Statement:
     query, spec = planned.query, planned.spec
     cursor = spec.read.cursor
-    everything = first_run or planned.plan.decision is Decision.FULL_RELOAD
-    nulls = everything or (cursor is not None and cursor.nulls is NullPolicy.READ)
+    decision = planned.plan.decision
+    nulls = first_run or decision is Decision.FULL_RELOAD
+    if cursor is not None and cursor.nulls is NullPolicy.READ:
+        # A row without a value lies in no window, so a backfill neither reads nor replaces it.
+        nulls = decision is not Decision.BACKFILL
     projection = planned.source.later_projection if not first_run else planned.source.projection
     return query.rows(
         first_run=first_run,
@@ -305,7 +308,9 @@ def _recognise(planned: Planned) -> RecogniseRows | None:
     # A mark that was set by hand may lie below rows that are there.
     before = plan.before if plan.before is not None and plan.before.origin != "set" else None
     only_new = not window.low_inclusive and not nulls and before is not None and window.low == before.value
-    if only_new and not planned.target.events:
+    last = planned.target.last_load
+    filled = last is not None and last.kind == "backfill"  # its window may reach above the mark
+    if only_new and not filled and not planned.target.events:
         return None
     if spec.transform is not None and not spec.write.keys:
         return None

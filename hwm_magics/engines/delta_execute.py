@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from hwm_magics.core.commit_info import LogEntry, written
@@ -223,7 +223,8 @@ class Execution:
         feed = Feed(self._batches, run)
         has_rows = feed.has_rows()
         if self._create is not None:
-            self._table = _create(self._address, self._create, self._schema, self._record(step, "create"))
+            made = replace(self._record(step, "create"), low=None, high=None, watermark=None)
+            self._table = _create(self._address, self._create, self._schema, made)
         table = self._table
         if table is None:
             raise CommitError(
@@ -365,7 +366,7 @@ def _create(address: Address, step: CreateTable, schema: pa.Schema, record: Comm
 
     loose = pa.schema([field.with_nullable(True) for field in schema])
     try:
-        return DeltaTable.create(
+        table = DeltaTable.create(
             address.uri,
             schema=loose,
             mode="error",
@@ -380,3 +381,8 @@ def _create(address: Address, step: CreateTable, schema: pa.Schema, record: Comm
         if "already exists" in lower or "transaction: 0" in lower or "version 0" in lower:
             raise CommitConflictError("another load created the table first; nothing was written") from error
         raise translated(error) from error
+    if table.version() != 0:
+        # The handle is opened after the create. Had another load committed in between, this one's commit
+        # would be made on top of it, and the compare-and-set would see nothing amiss.
+        raise CommitConflictError("another load filled the new table first; nothing was written by this one")
+    return table

@@ -43,7 +43,8 @@ _NOISE = re.compile(
     re.DOTALL,
 )
 _TAIL = re.compile(
-    r"\s*(?:\n\s*Query was:|\. SQLSTATE:|(?<!prepare )(?<!execute )\bquery: |\nLINE \d+:|\n\[SQL: |;?\s*\nError while (?:executing|preparing)).*",
+    r"\s*(?:\n\s*Query was:|\. SQLSTATE:|(?<!prepare )(?<!execute )\bquery: |\nLINE \d+:|\n\[SQL: |"
+    r";?\s*\nError while (?:executing|preparing)).*",
     re.DOTALL,
 )
 _HINTS = {

@@ -86,7 +86,8 @@ class CursorObserver:
                 return None
             statement = self._probe([f"MAX({column})"], None)
         else:
-            statement = Statement((f"SELECT MAX({column}) FROM {table} WHERE typeof({column}) = 'text'",))
+            told = f"SELECT MAX({column}) FROM {table} WHERE typeof({column}) = 'text'"  # noqa: S608 - quoted
+            statement = Statement((told,))
         ((highest,),) = self.source.rows(statement)
         return TextForm.of(highest) if isinstance(highest, str) else None
 
@@ -183,7 +184,7 @@ class CursorObserver:
                 if kind is not None and cursor is not None and low is not None
                 else None
             )
-            return replace(state, below=below)
+            return replace(state, below=below, future=0 if state.now is not None else None)
         high: CursorValue | None = top
         future = 0
         if cap is not None and top > cap:
@@ -218,7 +219,7 @@ class CursorObserver:
         if self.query.way is not Way.PARAMETERS or self.query.base_table is None:
             return None
         highest = self.dialect.exact(f"MAX({cursor.sql(self.dialect.name)})", kind)
-        ((raw,),) = self.source.rows(Statement((f"SELECT {highest} FROM {self.query.base_table}",)))
+        ((raw,),) = self.source.ask(f"SELECT {highest} FROM {self.query.base_table}")  # noqa: S608 - quoted
         value = self._value(raw, kind, cursor)
         low = self.request.low
         # What lies above the bound was left out by the query's other conditions.
@@ -315,8 +316,8 @@ class CursorObserver:
             (found,) = self._ask([strays], window)
             if found is not None:
                 raise CursorColumnError(
-                    f"the cursor column {cursor.label} ({kind.native}) holds values of storage class {found}, which SQLite "
-                    "orders apart from the others",
+                    f"the cursor column {cursor.label} ({kind.native}) holds values of storage class {found}, which "
+                    "SQLite orders apart from the others",
                     hint="mend these rows, or leave them out with read.where",
                 )
         if kind.kind is not CursorKind.TEXT and not (strays and kind.kind in _TIMES):
@@ -357,16 +358,16 @@ class CursorObserver:
     def _not_one_form(self, cursor: CursorExpression, kind: CursorType, why: str) -> CursorColumnError:
         return CursorColumnError(
             f"the cursor column {cursor.label} ({kind.native}) holds text that does not order as time does: {why}",
-            hint="bring all values to one form, such as 2024-06-01 12:00:00, in the query or a view; date_format helps with "
-            "other forms of a fixed width",
+            hint="bring all values to one form, such as 2024-06-01 12:00:00, in the query or a view; date_format "
+            "helps with other forms of a fixed width",
         )
 
     def _warn(self, cursor: CursorExpression, *, indexed: bool) -> None:
         rows = self.facts.rows if self.facts is not None else None
         if rows is not None and rows >= _LARGE and not indexed:
             self.warnings.append(
-                f"no index begins with {cursor.label}, and the table has about {rows:,} rows: each run reads all of them "
-                "to find the new ones"
+                f"no index begins with {cursor.label}, and the table has about {rows:,} rows: each run reads all "
+                "of them to find the new ones"
             )
 
 

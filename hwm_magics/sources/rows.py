@@ -119,7 +119,7 @@ def _midnight(value: date) -> datetime:
     return datetime(value.year, value.month, value.day)  # noqa: DTZ001 - the column has no zone
 
 
-_INTEGER: tuple[frozenset[type], dict[type, _Convert]] = (frozenset({int}), {Decimal: _whole})
+_INTEGER: tuple[frozenset[type], dict[type, _Convert]] = (frozenset({int}), {bool: int, Decimal: _whole})
 _FLOAT: tuple[frozenset[type], dict[type, _Convert]] = (frozenset({float, int}), {Decimal: float})
 _TYPES: dict[pa.DataType, tuple[frozenset[type], dict[type, _Convert]]] = {
     pa.int16(): _INTEGER,

@@ -29,7 +29,10 @@ _BATCH_BYTES = 8 * 2**20
 """From 4 MiB on larger batches are no faster, and take memory."""
 _CONNECT_SECONDS = 10
 # For one transaction only: behind a pooler a session's settings would meet the next user.
-_BEGIN = "BEGIN TRANSACTION READ ONLY; SET LOCAL IntervalStyle TO postgres; SET LOCAL bytea_output TO hex; SET LOCAL client_encoding TO UTF8"
+_BEGIN = (
+    "BEGIN TRANSACTION READ ONLY; SET LOCAL IntervalStyle TO postgres; SET LOCAL bytea_output TO hex; "
+    "SET LOCAL client_encoding TO UTF8"
+)
 
 
 def connect(uri: str, timezone: str | None = None) -> AdbcPostgres:
@@ -208,6 +211,8 @@ class _Reading:
         try:
             yield from adbc.columns_of(self.reader)
         except adbc.ERRORS as error:
+            if self.done:
+                raise incomplete(f"reading from {self.driver.place}", "the read was stopped") from None
             told = self.driver._failure(error, "reading from")  # noqa: SLF001 - one unit
             self.close()
             raise told from error

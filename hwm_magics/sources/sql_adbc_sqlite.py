@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
-from hwm_magics.core.model import Statement
+from hwm_magics.core.model import Column, Statement
 from hwm_magics.errors import QueryError, SourceConnectionError, SourceError
 from hwm_magics.sources import adbc
 from hwm_magics.sources.dialects import Dialect
@@ -66,6 +66,8 @@ def connect(path: str, attach: Mapping[str, str] | None = None) -> AdbcSqlite:
             opened.ask(f"SELECT COUNT(*) FROM {opened.dialect.quote(schema)}.sqlite_master")  # noqa: S608 - quoted
     except SourceError as error:
         opened.close()
+        if isinstance(error, SourceConnectionError):
+            raise
         raise SourceConnectionError(
             f"{doing}: {error.message.partition(': ')[2]}", hint="check the path"
         ) from error
@@ -166,12 +168,7 @@ class AdbcSqlite:
         if found is None:
             return self._failure(error, "reading from")
         owners = [wire.column for wire in wires for _ in wire.types]
-        column = owners[int(found[1])]
-        what = {"DOUBLE": "a floating point number"}.get(found[2], "text or bytes")
-        return QueryError(
-            f"column {column.name!r} is declared {column.native}, and holds {what}",
-            hint=f"mend such rows, or write CAST({column.name} AS TEXT) AS {column.name} in the query",
-        )
+        return _mixed(owners[int(found[1])], floating=found[2] == "DOUBLE")
 
     def close(self) -> None:
         if self.database is None or self._closed:
@@ -182,6 +179,14 @@ class AdbcSqlite:
             self.database.close()
         except adbc.ERRORS:  # a file needs no farewell
             return
+
+
+def _mixed(column: Column, *, floating: bool) -> QueryError:
+    return QueryError(
+        f"column {column.name!r} is declared {column.native}, and holds "
+        f"{'a floating point number' if floating else 'text or bytes'}",
+        hint=f"mend such rows, or write CAST({column.name} AS TEXT) AS {column.name} in the query",
+    )
 
 
 @dataclass(slots=True)
@@ -196,11 +201,19 @@ class _Reading:
 
     def batches(self) -> Iterator[Sequence[pa.Array]]:
         first = True
+        expected = [(kind, wire.column) for wire in self.wires for kind in wire.types]
         try:
             for columns in adbc.columns_of(self.reader):
+                if first:
+                    # In its first batch the driver widens a column's type to what it meets there.
+                    for column, (kind, owner) in zip(columns, expected, strict=True):
+                        if column.type != kind:
+                            raise _mixed(owner, floating=column.type == pa.float64())
                 yield [column.slice(1) for column in columns] if first else columns
                 first = False
         except adbc.ERRORS as error:
+            if self.done:
+                raise incomplete(f"reading from {self.driver.place}", "the read was stopped") from None
             told = self.driver._told(error, self.wires)  # noqa: SLF001 - one unit
             self.close()
             raise told from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ from hwm_magics.sources.failures import failure, incomplete
 from hwm_magics.sources.rendering import render, with_literals
 from hwm_magics.sources.rows import arrays_of
 from hwm_magics.sources.sql import RawStream
-from hwm_magics.sources.sqlite_types import SqliteTypes
+from hwm_magics.sources.sqlite_types import SqliteTypes, of_text, texts_of
 from hwm_magics.sources.wire import Described, Wire
 
 __all__ = ["PythonDriver", "Rows", "of_object"]
@@ -72,6 +72,7 @@ class PythonDriver:
         execute: Runs SQL with values; the third argument says whether many rows will come.
         settle: Called when a read ends, whether well or not.
         finish: Closes what was opened for it.
+        odbc: Whether ODBC is what it is reached by.
     """
 
     dialect: Dialect
@@ -80,6 +81,7 @@ class PythonDriver:
     execute: Callable[[str, list[str], bool], Rows]
     settle: Callable[[], None] = field(default=lambda: None)
     finish: Callable[[], None] = field(default=lambda: None)
+    odbc: bool = False
     _types: SqliteTypes = field(init=False)
     _reading: bool = False
 
@@ -104,6 +106,11 @@ class PythonDriver:
         except Exception as error:
             raise self._told(error, "reading from") from error
 
+    def _settle(self) -> None:
+        # Of a connection that is lost the next statement tells.
+        with suppress(Exception):
+            self.settle()
+
     def _run(self, sql: str) -> None:
         self._execute(sql, [], "describing the query on").close()
 
@@ -121,7 +128,7 @@ class PythonDriver:
             yield
         finally:
             self._reading = False
-            self.settle()
+            self._settle()
 
     def describe(self, statement: Statement) -> tuple[Described, ...]:
         name = self.dialect.name
@@ -161,6 +168,10 @@ class PythonDriver:
             result.close()
 
     def stream(self, statement: Statement, wires: Sequence[Wire]) -> RawStream:
+        as_text = self.odbc and self.dialect.name == "sqlite"
+        owners = [(kind, wire.column) for wire in wires for kind in wire.types]
+        if as_text:
+            statement = texts_of(statement, wires)
         sql, values = render(statement, self.dialect.bind, self.paramstyle)
         result = self._execute(sql, values, "reading from", many=True)
         state = {"open": True}
@@ -171,19 +182,23 @@ class PythonDriver:
                 try:
                     result.close()
                 finally:
-                    self.settle()
+                    self._settle()
 
         def batches() -> Iterator[Sequence[pa.Array]]:
             try:
                 while state["open"] and (some := self._fetch(result, _ROWS)):
-                    yield arrays_of(some, wires)
+                    if as_text:
+                        columns = [pa.array(column, pa.string()) for column in zip(*some, strict=True)]
+                        yield [of_text(text, *owner) for text, owner in zip(columns, owners, strict=True)]
+                    else:
+                        yield arrays_of(some, wires)
                 if not state["open"]:
                     raise incomplete(f"reading from {self.place}", "the read was stopped")
             finally:
                 close()
             # Some drivers take a lost connection for the end: ask whether it is still there.
-            self.ask("SELECT 1" + (" FROM dual" if self.dialect.name == "oracle" else ""))
-            self.settle()
+            self.ask(self.dialect.alive)
+            self._settle()
 
         return RawStream(batches(), close)
 
@@ -220,7 +235,8 @@ def of_object(connection: Any, name: str, dialect: str) -> PythonDriver:
         if idle and not connection.autocommit:
             connection.rollback()
 
-    return PythonDriver(dialect_of(dialect, odbc=module == "pyodbc"), name, style, execute, settle)
+    odbc = module == "pyodbc"
+    return PythonDriver(dialect_of(dialect, odbc=odbc), name, style, execute, settle, odbc=odbc)
 
 
 def _idle(connection: Any) -> bool:

@@ -21,7 +21,7 @@ from hwm_magics.sources.failures import failure, incomplete, not_installed
 from hwm_magics.sources.rendering import render, with_literals
 from hwm_magics.sources.sql import RawStream
 from hwm_magics.sources.sql_dbapi import dialect_by_dbms
-from hwm_magics.sources.sqlite_types import SqliteTypes
+from hwm_magics.sources.sqlite_types import SqliteTypes, of_text, texts_of
 from hwm_magics.sources.wire import Described, Wire
 
 __all__ = ["OdbcDriver", "connect", "sql_server_driver"]
@@ -118,7 +118,7 @@ def sql_server_driver() -> str | None:
         if (match := re.fullmatch(r"ODBC Driver (\d+) for SQL Server", name))
     ]
     if found:
-        return max(found)[1]
+        return str(max(found)[1])
     try:
         import mssql_python_odbc
     except ImportError:
@@ -247,15 +247,17 @@ class OdbcDriver:
             raise self._told(error, "describing the query on") from error
 
     def stream(self, statement: Statement, wires: Sequence[Wire]) -> RawStream:
-        types = [kind for wire in wires for kind in wire.types]
+        owners = [(kind, wire.column) for wire in wires for kind in wire.types]
         as_text = self.dialect.name == "sqlite"
         if as_text:
-            statement = _texts(statement, types)
-        schema = pa.schema([(f"c{at}", pa.string() if as_text else kind) for at, kind in enumerate(types)])
+            statement = texts_of(statement, wires)
+        schema = pa.schema(
+            [(f"c{at}", pa.string() if as_text else kind) for at, (kind, _) in enumerate(owners)]
+        )
         sql, values = render(statement, self.dialect.bind)
         counted = self.dialect.name == "tsql"
         reader = self._read(f"{sql}\n; SELECT @@ROWCOUNT" if counted else sql, values, "reading from", schema)
-        reading = _Reading(self, reader, types if as_text else None, counted, [wire.column for wire in wires])
+        reading = _Reading(self, reader, owners if as_text else None, counted)
         return RawStream(reading.batches(), reading.close)
 
     def close(self) -> None:
@@ -272,9 +274,8 @@ class _Reading:
 
     driver: OdbcDriver
     reader: Any
-    texts: Sequence[pa.DataType] | None
+    texts: Sequence[tuple[pa.DataType, Column]] | None
     counted: bool
-    columns: Sequence[Column]
     rows: int = 0
 
     def batches(self) -> Iterator[Sequence[pa.Array]]:
@@ -289,11 +290,9 @@ class _Reading:
                     break
                 self.rows += batch.num_rows
                 columns = batch.columns
-                yield (
-                    columns
-                    if self.texts is None
-                    else [_of_text(column, kind) for column, kind in zip(columns, self.texts, strict=True)]
-                )
+                if self.texts is not None:
+                    columns = [of_text(text, *owner) for text, owner in zip(columns, self.texts, strict=True)]
+                yield columns
             if self.reader is None:
                 raise incomplete(doing, "the read was stopped")
             # A connection that is lost between two rows looks like the end of them.
@@ -305,7 +304,7 @@ class _Reading:
             self.close()
         if not self.counted:
             try:
-                self.driver.ask("SELECT 1" + (" FROM dual" if self.driver.dialect.name == "oracle" else ""))
+                self.driver.ask(self.driver.dialect.alive)
             except SourceError as error:
                 raise incomplete(doing, f"the connection was lost ({error.message})") from error
 
@@ -319,21 +318,3 @@ class _Reading:
 
     def close(self) -> None:
         self.reader = None
-
-
-def _texts(statement: Statement, types: Sequence[pa.DataType]) -> Statement:
-    """A SQLite statement whose columns are all text: its ODBC driver gives whole numbers 32 bits."""
-    forms: dict[pa.DataType, str] = {pa.float64(): "printf('%!.17g', {})", pa.binary(): "hex({})"}
-    selected = []
-    for at, kind in enumerate(types):
-        column = f'"c{at}"'
-        form = forms.get(kind, "CAST({} AS TEXT)").format(column)
-        # These two make texts of NULL, too.
-        selected.append(f"CASE WHEN {column} IS NULL THEN NULL ELSE {form} END" if kind in forms else form)
-    return Statement((f"SELECT {', '.join(selected)} FROM (\n", *statement.parts, "\n) AS hwm_texts"))  # noqa: S608 - quoted
-
-
-def _of_text(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    if kind != pa.binary():
-        return column.cast(kind)
-    return pa.array([None if text is None else bytes.fromhex(text) for text in column.to_pylist()], kind)

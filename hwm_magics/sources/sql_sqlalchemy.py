@@ -57,14 +57,14 @@ def connect(url: Secret, arguments: Mapping[str, object] | None = None) -> Pytho
         engine = sqlalchemy.create_engine(
             parsed, poolclass=NullPool, hide_parameters=True, connect_args={**known, **(arguments or {})}
         )
-    except ArgumentError:
-        raise ConfigError(
-            f"{place} is no SQLAlchemy URL", hint="write it as dialect://user@host/database"
-        ) from None
     except NoSuchModuleError as error:
         name = str(error).rpartition(":")[2]
         raise EngineNotInstalledError(
             f"SQLAlchemy has no dialect called {name}", hint=f"install the package that brings {name}"
+        ) from None
+    except ArgumentError:
+        raise ConfigError(
+            f"{place} is no SQLAlchemy URL", hint="write it as dialect://user@host/database"
         ) from None
     except ImportError as error:
         raise EngineNotInstalledError(
@@ -88,7 +88,9 @@ def of_object(given: Engine | Connection, name: str) -> PythonDriver:
         given: It.
         name: The variable's name.
     """
-    if hasattr(given, "connect"):
+    from sqlalchemy.engine import Engine
+
+    if isinstance(given, Engine):
         return _driver(_connected(given, name), name, ours=True)
     return _driver(given, name, ours=False)
 
@@ -105,8 +107,7 @@ def _driver(connection: Connection, place: str, *, ours: bool) -> PythonDriver:
         result = connection.exec_driver_sql(sql, tuple(values) or None, execution_options=options)
         if not result.returns_rows:
             return Rows((), lambda _count: [], result.close)
-        description = result.cursor.description if result.cursor is not None else ()
-        return Rows(description or (), result.fetchmany, result.close)
+        return Rows(result.cursor.description or (), result.fetchmany, result.close)
 
     def settle() -> None:
         if not inside and not connection.closed:

@@ -1,14 +1,18 @@
-"""The declared types of a SQLite query's columns, which its drivers don't tell."""
+"""What SQLite's drivers don't do: tell declared types, and, through ODBC, send values whole."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hwm_magics.sources.wire import Described
+import pyarrow as pa
 
-__all__ = ["SqliteTypes"]
+from hwm_magics.core.model import Column, Statement
+from hwm_magics.errors import SourceError
+from hwm_magics.sources.wire import Described, Wire, unreadable
+
+__all__ = ["SqliteTypes", "of_text", "texts_of"]
 
 _VIEW = "hwm_magics_describes"
 _LOOKED_AT = 10_000
@@ -43,7 +47,7 @@ class SqliteTypes:
         """
         self.run(f"CREATE TEMP VIEW {_VIEW} AS {sql}\n")
         try:
-            rows = self.ask(f"SELECT name, type FROM pragma_table_xinfo('{_VIEW}', 'temp')")
+            rows = self._columns(sql)
         finally:
             self.run(f"DROP VIEW temp.{_VIEW}")
         names = {str(name).lower() for name, _ in rows}
@@ -56,6 +60,14 @@ class SqliteTypes:
             Described(name, told.get(name) or seen.get(name) or ("" if kind in ("NUM", "ANY") else kind))
             for name, kind in found
         )
+
+    def _columns(self, sql: str) -> list[tuple[Any, ...]]:
+        try:
+            return self.ask(f"SELECT name, type FROM pragma_table_xinfo('{_VIEW}', 'temp')")  # noqa: S608 - a constant
+        except SourceError:
+            # A view may name what is not there; what that is, only the query itself tells.
+            self.ask(f"SELECT * FROM (\n{sql}\n) LIMIT 0")  # noqa: S608 - the user's own query
+            raise
 
     def _seen(self, sql: str, names: list[str]) -> dict[str, str]:
         """What the values are; a mixture of whole and floating point numbers is the latter."""
@@ -108,3 +120,32 @@ def _original(name: str, names: set[str]) -> str:
     """A column's own name: a view calls the second of two like-named columns ``name:1``."""
     base, _, number = name.rpartition(":")
     return base if number.isdigit() and base.lower() in names else name
+
+
+def texts_of(statement: Statement, wires: Sequence[Wire]) -> Statement:
+    """A statement whose columns are all text: SQLite's ODBC driver gives whole numbers 32 bits."""
+    selected = []
+    for at, kind in enumerate(kind for wire in wires for kind in wire.types):
+        column = f'"c{at}"'
+        if kind == pa.float64():
+            number = f"typeof({column}) IN ('real', 'integer')"
+            # Beyond 1e150 SQLite's own digits were seen to be wrong: said as text, it is refused.
+            huge = f"WHEN {number} AND abs({column}) > 1e100 THEN printf('%!.17g (not exact)', {column})"
+            selected.append(
+                f"CASE {huge} WHEN {number} THEN printf('%!.17g', {column}) ELSE CAST({column} AS TEXT) END"
+            )
+        elif kind == pa.binary():
+            selected.append(f"CASE WHEN {column} IS NOT NULL THEN hex({column}) END")
+        else:
+            selected.append(f"CAST({column} AS TEXT)")
+    return Statement((f"SELECT {', '.join(selected)} FROM (\n", *statement.parts, "\n) AS hwm_texts"))  # noqa: S608 - quoted
+
+
+def of_text(column: pa.Array, kind: pa.DataType, owner: Column) -> pa.Array:
+    """Values of a type, from the texts that :func:`texts_of` makes of them."""
+    if kind == pa.binary():
+        return pa.array([None if text is None else bytes.fromhex(text) for text in column.to_pylist()], kind)
+    try:
+        return column.cast(kind)
+    except pa.ArrowInvalid as error:
+        raise unreadable(column, kind, owner) from error

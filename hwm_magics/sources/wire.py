@@ -24,6 +24,7 @@ __all__ = [
     "parsed",
     "projection",
     "schema_of",
+    "unreadable",
     "wrapped",
 ]
 

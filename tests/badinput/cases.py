@@ -116,7 +116,7 @@ YAML = [
     ),
     Case("no keys for an upsert", "ConfigError", ("keys",), BASE + "  mode: upsert\n", 9),
     Case("a path with dots", "ConfigError", ("'..'",), changed("raw/orders", "raw/../../outside"), 8),
-    Case("a path from the root", "ConfigError", ("root",), changed("raw/orders", "/outside/orders")),
+    Case("a path from the root", "ConfigError", ("root",), changed("raw/orders", "/outside/orders"), 8),
     Case("a path to the root itself", "ConfigError", ("root",), changed("raw/orders", "."), 8),
     Case("a URL for a path", "ConfigError", ("URL",), changed("raw/orders", "s3://bucket/orders"), 8),
 ]
@@ -387,7 +387,7 @@ TARGETS = [
         BASE + "  schema: strict\n",
         arrange=_then("ALTER TABLE orders ADD more int"),
     ),
-    Case("a link out of the lake", "ConfigError", ("symbolic link",), arrange=_a_link_out),
+    Case("a link out of the lake", "ConfigError", ("symbolic link",), line=8, arrange=_a_link_out),
     Case(
         "a name that stands for another folder",
         "BlockedError",

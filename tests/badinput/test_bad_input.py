@@ -10,7 +10,26 @@ from click.testing import CliRunner
 import hwm_magics
 from hwm_magics import cli, errors
 
-PARAMETERS = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+TYPICAL = {
+    "a key twice",
+    "an unknown connection",
+    "a wrong password",
+    "a missing table",
+    "a cursor of type uuid",
+    "a folder of other files",
+    "a commit cut short",
+    "a whole number that became wider",
+}
+"""One of each kind: through the other doors, `make quick` tries these only."""
+
+EVERY = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+TYPICAL_FIRST = pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=name, marks=() if name in TYPICAL else pytest.mark.slow)
+        for name, case in CASES.items()
+    ],
+)
 
 
 @pytest.fixture
@@ -53,7 +72,7 @@ def assert_told(case, error, lines, offset):
         assert error.hint, f"it says nothing about what to do: {text}"
 
 
-@PARAMETERS
+@EVERY
 def test_a_call_refuses(project, case, capfd):
     before = arranged(project, case)
     with pytest.raises(errors.HwmError) as caught:
@@ -66,7 +85,7 @@ def test_a_call_refuses(project, case, capfd):
     project.said += [*caught.value.lines(), out, err, repr(caught.value), str(caught.value.args)]
 
 
-@PARAMETERS
+@TYPICAL_FIRST
 def test_a_cell_refuses(project, case, shell):
     from IPython.utils.capture import capture_output
 
@@ -84,7 +103,7 @@ def test_a_cell_refuses(project, case, shell):
     project.said += [*error._render_traceback_(), shown]
 
 
-@PARAMETERS
+@TYPICAL_FIRST
 def test_the_command_fails(project, case):
     file = project.folder / "orders.yaml"
     file.write_text(case.text)
@@ -99,7 +118,7 @@ def test_the_command_fails(project, case):
     project.said += [outcome.output, outcome.stderr]
 
 
-@PARAMETERS
+@TYPICAL_FIRST
 def test_a_plan_refuses_or_is_blocked_for_the_same_reason(project, case):
     if case.error == "TargetReadError":
         pytest.skip("only a load reads the target's data")

@@ -292,6 +292,19 @@ def test_rows_that_others_put_into_our_empty_table_are_no_mark_of_ours(case, ben
     assert ids(case) == [1, 90]
 
 
+def test_rows_that_others_add_before_our_first_value_are_no_mark_of_ours(case, bench, db):
+    db.insert({"id": 1, "u": None, "v": "a"})
+    bench.load(a_spec())
+    assert bench.plan(a_spec()).before is None
+    db.insert(a_row(db, 2))
+    case.append({"id": 90, "u": START + 90 * MINUTE, "v": "theirs"})
+    assert bench.load(a_spec()).rows_written == 1
+    assert ids(case) == [1, 2, 90]
+    db.advance(MINUTE)
+    db.insert(a_row(db, 3))
+    assert bench.load(a_spec()).rows_written == 1
+
+
 # --- Setting the mark --------------------------------------------------------------------------------------
 
 

@@ -435,8 +435,9 @@ def test_a_backfill_above_the_mark_doubles_nothing_later(case, bench, db):
 def test_a_backfill_spares_rows_without_a_cursor_value(case, bench, db):
     db.insert({"id": 1, "u": None, "v": "a"}, a_row(db, 2))
     bench.load(a_spec())
-    bench.load(a_spec(backfill=("2024-01-01", "2025-01-01")))
-    assert case.rows() == everything(db)
+    for nulls in NullPolicy.WARN, NullPolicy.READ:
+        bench.load(a_spec(cursor=CursorSpec("u", nulls=nulls), backfill=("2024-01-01", "2025-01-01")))
+        assert case.rows() == everything(db)
 
 
 # --- What writes nothing ---------------------------------------------------------------------------

@@ -190,7 +190,7 @@ def test_dates_beyond_the_calendar_are_refused_and_named(kind, value, pg_databas
     with (
         to_postgres("adbc", pg_database) as opens,
         opens(read) as source,
-        pytest.raises(QueryError, match="'until'.*infinite"),
+        pytest.raises(QueryError, match=r"'until'.*infinite"),
     ):
         read_all(source, read)
 
@@ -204,7 +204,7 @@ def test_arrays_of_more_dimensions_are_refused(way, pg_database):
     with (
         to_postgres(way, pg_database) as opens,
         opens(read) as source,
-        pytest.raises(QueryError, match="more than one dimension"),
+        pytest.raises(QueryError, match=r"more than one dimension"),
     ):
         read_all(source, read)
 
@@ -218,7 +218,7 @@ def test_not_a_number_is_no_decimal(way, pg_database):
     with (
         to_postgres(way, pg_database) as opens,
         opens(read) as source,
-        pytest.raises(QueryError, match="column 'a' holds 'NaN'"),
+        pytest.raises(QueryError, match=r"column 'a' holds 'NaN'"),
     ):
         read_all(source, read)
 

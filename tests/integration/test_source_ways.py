@@ -101,7 +101,9 @@ def observed(source: Source, read: ReadSpec, *, first_run: bool = True, **more) 
     return source.observe(request(source, read, first_run=first_run, **more))
 
 
-def read_all(source: Source, read: ReadSpec, window: Window | None = None, *, first_run: bool = True) -> pa.Table:
+def read_all(
+    source: Source, read: ReadSpec, window: Window | None = None, *, first_run: bool = True
+) -> pa.Table:
     """The rows that a plan would read, in the way that it does."""
     query = prepare(read, WRITE, source.dialect)
     state = source.observe(SourceRequest(query, first_run, low=window.low if window else None))
@@ -158,7 +160,13 @@ def test_every_way_to_postgres_gives_the_same(pg_way, pg_database):
         ("updated_at", "timestamp_ntz"),
     ]
     assert (state.high.text, state.top.text) == ("2024-06-02 00:00:00.5", "2999-01-01 00:00:00")
-    assert (state.nulls, state.future, state.count, state.below, state.unique_keys) == (0, 1, None, None, True)
+    assert (state.nulls, state.future, state.count, state.below, state.unique_keys) == (
+        0,
+        1,
+        None,
+        None,
+        True,
+    )
     assert state.identity.strong.startswith("postgres/")
     assert low.text == "2024-06-01 12:00:00.000001"
     assert (later.count, later.nulls, later.future) == (3, 0, 1)
@@ -183,7 +191,13 @@ def test_every_way_to_sqlite_gives_the_same(sqlite_way, sqlite_path):
         ("updated_at", "timestamp_ntz"),
     ]
     assert (state.high.text, state.top.text) == ("2024-06-02 00:00:00.5", "2999-01-01 00:00:00")
-    assert (state.nulls, state.future, state.count, state.below, state.unique_keys) == (0, 1, None, None, True)
+    assert (state.nulls, state.future, state.count, state.below, state.unique_keys) == (
+        0,
+        1,
+        None,
+        None,
+        True,
+    )
     assert state.identity.strong == ""
     assert (later.count, later.nulls, later.future) == (3, 0, 1)
     assert [row["id"] for row in table.to_pylist()] == [1, 2, 3]
@@ -196,7 +210,8 @@ def test_a_percent_sign_needs_no_care(pg_way, pg_database):
         db.execute(ORDERS)
     read = ReadSpec(
         "shop",
-        query="SELECT id, id % 2 AS odd, note LIKE '50%' AS cheap, updated_at FROM \"Orders\" WHERE id <> :skip -- 100%",
+        query="SELECT id, id % 2 AS odd, note LIKE '50%' AS cheap, updated_at FROM \"Orders\" "
+        "WHERE id <> :skip -- 100%",
         params={"skip": 2},
         cursor=CursorSpec("updated_at"),
     )
@@ -241,4 +256,3 @@ def test_the_users_own_transaction_is_left_alone(pg_database):
             assert read_all(source, READ).num_rows == 4
         assert db.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
         db.rollback()
-

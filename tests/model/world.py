@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -269,8 +270,29 @@ class World:
     def restore(self, version: int) -> None:
         """Somebody restores an earlier version."""
         newest = self.target.version()
-        if newest >= 0:
-            self.target.restore(version % (newest + 1))
+        if newest > 0:
+            self.target.restore(version % newest)
+
+    def _run_once(self, spec: LoadSpec, decision: str) -> None:
+        """Carry out a load of another kind, if that is what it comes to."""
+        if self._case is not None and self._bench(lambda place: None).plan(spec).decision == decision:
+            load = ThreadedLoad(self._bench, spec)
+            while not load.over:
+                load.step()
+
+    def backfill(self, before: timedelta, after: timedelta) -> None:
+        """Somebody loads a window again."""
+        window = (str(self.db.clock - before), str(self.db.clock + after))
+        self._run_once(replace(self.spec, backfill=("0", "999999") if self.numbered else window), "BACKFILL")
+
+    def reload(self) -> None:
+        """Somebody reloads everything."""
+        self._run_once(replace(self.spec, force_first_run=True), "FULL RELOAD")
+
+    def set_mark(self) -> None:
+        """Somebody sets the mark below all rows: everything is to be looked at again."""
+        if self._case is not None and self.target.version() >= 0:
+            self._bench(lambda place: None).set_watermark(self.spec, "0" if self.numbered else "2024-01-01")
 
     def compact(self) -> None:
         """Somebody compacts the files."""

@@ -49,6 +49,7 @@ MARK = at("09:00:00")
 HIGH = at("11:59:00", 2)
 LOADED = there(a_load(MARK))
 EMPTY = there(rows=False)
+ADDED = (an_event("WRITE", "adds"),)
 DELETED = (an_event("DELETE", "removes"),)
 UPDATED = (an_event("UPDATE", "removes"),)
 EMPTIED = there(a_load(MARK), rows=False, events=(an_event("DELETE", "replaces"),))
@@ -123,6 +124,21 @@ BY_TARGET = [
     ("loaded, backfill, upsert", MERGE_OLD, LOADED, "BACKFILL", MergeRows),
     ("never loaded, with rows", a_spec(), there(max_cursor=MARK), "INCREMENTAL", AppendRows),
     ("never loaded, only NULL cursors", a_spec(), there(), "BLOCKED", "BlockedError"),
+    ("loaded, only NULL cursors", a_spec(), there(a_load(None, kind="first_run")), "INCREMENTAL", AppendRows),
+    (
+        "loaded, only NULL cursors, and others have added values",
+        a_spec(),
+        there(a_load(None, kind="first_run"), events=ADDED, max_cursor=HIGH),
+        "INCREMENTAL",
+        AppendRows,
+    ),
+    (
+        "the same after a transform",
+        a_spec(transform="f"),
+        there(a_load(None, kind="first_run"), events=ADDED, max_cursor=HIGH),
+        "BLOCKED",
+        "BlockedError",
+    ),
     ("only the transaction id is left", a_spec(), there(max_cursor=MARK, seq=9), "INCREMENTAL", AppendRows),
     ("loaded by another node", a_spec(), there(max_cursor=MARK, other_nodes=("eu",)), "BLOCKED", "BlockedError"),
     (
@@ -391,10 +407,22 @@ def test_an_adopted_mark_is_shown_as_such():
     assert any("adopted" in note for note in plan.notes)
 
 
-def test_a_mark_set_by_hand_is_taken_at_its_word():
+def test_a_mark_set_by_hand_is_taken_at_its_word_and_rows_above_it_may_be_there():
     plan = plan_of(a_spec(), there(a_load(MARK, kind="mark")))
     assert (plan.window.low, plan.window.low_inclusive) == (MARK, False)
-    assert plan.step(RecogniseRows) is None
+    assert plan.step(RecogniseRows).low == MARK
+
+
+def test_only_after_a_backfill_an_exclusive_window_is_compared():
+    spec = a_spec(cursor=CursorSpec("u", lag=timedelta(0), boundary=Boundary.EXCLUSIVE))
+    assert plan_of(spec, LOADED).step(RecogniseRows) is None
+    assert plan_of(spec, there(a_load(MARK, kind="backfill"))).step(RecogniseRows) is not None
+
+
+def test_a_backfill_leaves_future_rows_to_their_time():
+    plan = plan_of(a_spec(backfill=("2024-06-01", "2025-01-01")), LOADED)
+    assert plan.window.high == at("12:00:00", 2)
+    assert plan_of(a_spec(backfill=("2025-01-01", "2025-01-02")), LOADED).decision == "BLOCKED"
 
 
 def test_only_where_the_log_has_no_mark_that_holds_the_data_is_read():

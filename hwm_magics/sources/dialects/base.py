@@ -64,11 +64,13 @@ class Dialect:
     Attributes:
         name: The sqlglot dialect.
         alias: How a derived table is named.
+        alive: A query that only asks whether the connection is there.
         types_by_value: Whether types of columns may have to be told by looking at their values.
     """
 
     name: str = ""
     alias: str = field(default="AS hwm_wire")
+    alive: str = "SELECT 1"
     types_by_value: bool = False
 
     # --- Names and values ---------------------------------------------------------------------

@@ -54,6 +54,7 @@ class Oracle(Dialect):
     """Oracle."""
 
     alias: str = "hwm_wire"
+    alive: str = "SELECT 1 FROM dual"
 
     def bind(self, value: CursorValue | Scalar) -> Bound:
         if isinstance(value, bool):

@@ -192,7 +192,7 @@ class Postgres(Dialect):
         name = self.quote(described.name)
         if found is None:
             raise UnmappedError(
-                f"it has no precision; write CAST({name} AS numeric(38,9)) AS {name}, with the digits that the values have"
+                f"it has no precision; write CAST({name} AS numeric(38,9)) AS {name}, with the digits that it needs"
             )
         scale = max(0, int(found[2]))
         # numeric(5,-2) holds seven digits, and numeric(3,5) three behind two zeros.
@@ -270,7 +270,7 @@ class Postgres(Dialect):
 
     def tables(self, ask: Ask) -> tuple[str, ...]:
         rows = ask(
-            "SELECT CASE WHEN n.nspname = current_schema() THEN CAST(c.relname AS text) ELSE n.nspname || '.' || c.relname END "
+            "SELECT CASE WHEN n.nspname = current_schema() THEN '' ELSE n.nspname || '.' END || c.relname "
             "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN "
             "('r', 'v', 'm', 'f', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') LIMIT 5000"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -115,11 +116,11 @@ class Sqlite(Dialect):
             kind = declared_kind(described.native)
         except UnmappedError as error:
             raise UnmappedError(
-                f"{error}; write CAST({name} AS DECIMAL(18, 4)) AS {name}, with the digits that the values have"
+                f"{error}; write CAST({name} AS DECIMAL(18, 4)) AS {name}, with the digits that it needs"
             ) from None
         if not kind:
             raise UnmappedError(
-                f"no declaration says its type, and no value does; write CAST({name} AS INTEGER) AS {name}, or as what it is"
+                f"neither a declaration nor a value says its type; write CAST({name} AS INTEGER) AS {name}, say"
             )
         column = Column(described.name, kind, described.nullable, described.native)
         if kind == "long":
@@ -180,7 +181,7 @@ class Sqlite(Dialect):
     def facts(self, ask: Ask, table: str) -> TableFacts | None:
         parts = table_parts(table, "sqlite")
         where = self.literal(parts[-1]) + (f", {self.literal(parts[0])}" if len(parts) > 1 else "")
-        columns = ask(f'SELECT name, "notnull", pk, upper(type) FROM pragma_table_xinfo({where})')
+        columns = ask(f'SELECT name, "notnull", pk, upper(type) FROM pragma_table_xinfo({where})')  # noqa: S608 - quoted
         if not columns:
             return None
         not_null = {str(name) for name, declared, _, _ in columns if int(declared)}
@@ -189,7 +190,7 @@ class Sqlite(Dialect):
         indexes: dict[str, list[str | None]] = {}
         unique = set()
         for index, column, is_unique in ask(
-            'SELECT l.name, i.name, l."unique" FROM pragma_index_list(' + where + ") AS l, "
+            'SELECT l.name, i.name, l."unique" FROM pragma_index_list(' + where + ") AS l, "  # noqa: S608 - quoted
             f"pragma_index_info(l.name{f', {self.literal(parts[0])}' if len(parts) > 1 else ''}) AS i "
             "WHERE NOT l.partial ORDER BY l.name, i.seqno"
         ):
@@ -212,7 +213,7 @@ class Sqlite(Dialect):
         for _, schema, *_ in ask("SELECT * FROM pragma_database_list"):
             prefix = "" if schema == "main" else f"{schema}."
             names = ask(
-                f"SELECT name FROM {self.quote(str(schema))}.sqlite_master WHERE type IN ('table', 'view')"
+                f"SELECT name FROM {self.quote(str(schema))}.sqlite_master WHERE type IN ('table', 'view')"  # noqa: S608 - quoted
             )
             found += [f"{prefix}{name}" for (name,) in names]
         return tuple(found)
@@ -246,10 +247,11 @@ def _guarded(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
 
 
 def _boolean(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
-    strays = arrays[0].filter(pc.fill_null(pc.not_equal(pc.bit_wise_and(arrays[0], ~1), 0), fill_value=False))
-    if len(strays):
-        raise _stray(column, f"{strays[0]}, which is neither 0 nor 1")
-    return pc.equal(arrays[0], 1)
+    found = pc.min_max(arrays[0])
+    for bound in (found["min"], found["max"]):
+        if bound.is_valid and bound.as_py() not in (0, 1):
+            raise _stray(column, f"{bound}, which is neither 0 nor 1")
+    return arrays[0].cast(pa.bool_())
 
 
 def _decimal(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
@@ -270,11 +272,11 @@ def _decimal(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
         ) from error
     if real.null_count == len(real):
         return numbers
-    factor = 10.0**dtype.scale
+    factor = _double(10.0**dtype.scale)
     units = pc.round(pc.multiply(real, factor))
     digits = min(_EXACT_DIGITS, dtype.precision)
-    fits = pc.and_(pc.less(pc.abs(units), 10.0**digits), pc.equal(pc.divide(units, factor), real))
-    strays = real.filter(pc.invert(pc.fill_null(fits, fill_value=True)))
+    fits = pc.and_(pc.less(pc.abs(units), _double(10.0**digits)), pc.equal(pc.divide(units, factor), real))
+    strays = real.filter(pc.invert(fits))
     if len(strays) or dtype.scale > _EXACT_DIGITS:
         shown = strays[0] if len(strays) else real.drop_null()[0]
         raise _stray(
@@ -287,6 +289,11 @@ def _decimal(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
         pa.decimal128(MAX_PRECISION, dtype.scale), len(counted), counted.buffers(), offset=counted.offset
     )
     return pc.coalesce(wide.cast(dtype), numbers)
+
+
+def _double(value: float) -> pa.Scalar:
+    # Not by pa.scalar, which imports pandas to look at what it gets.
+    return pa.Array.from_buffers(pa.float64(), 1, [None, pa.py_buffer(struct.pack("=d", value))])[0]
 
 
 def _time(arrays: Sequence[pa.Array], column: Column) -> pa.Array:

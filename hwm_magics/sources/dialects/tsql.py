@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hwm_magics.arrow import arrow_type
+from hwm_magics.arrow.build import scalar
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, Scalar
 from hwm_magics.core.model import Column, SourceIdentity
 from hwm_magics.errors import SourceError
@@ -80,8 +81,8 @@ def with_natives(ask: Ask, sql: str, described: Sequence[Described]) -> tuple[De
     text = sql.replace("'", "''")
     try:
         rows = ask(
-            f"SELECT system_type_name, CAST(is_nullable AS int) FROM sys.dm_exec_describe_first_result_set(N'{text}', NULL, 0) "  # noqa: S608 - escaped
-            "ORDER BY column_ordinal"
+            "SELECT system_type_name, CAST(is_nullable AS int) FROM "  # noqa: S608 - escaped
+            f"sys.dm_exec_describe_first_result_set(N'{text}', NULL, 0) ORDER BY column_ordinal"
         )
     except SourceError:
         return tuple(described)
@@ -229,5 +230,5 @@ def _on_grid(text: str) -> str:
 
 
 def _utc(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
-    zoned = pc.binary_join_element_wise(arrays[0], "Z", "")
+    zoned = pc.binary_join_element_wise(arrays[0], scalar("Z"), scalar(""))
     return parsed([zoned], column)
