@@ -30,8 +30,8 @@ def page() -> str:
         "# Reference",
         "This page is made from the code by `make docs`.",
         "## YAML",
-        "A cell holds one node, a list of nodes, or `pipeline:` with `nodes:`. Values may hold `${name}`, `${env:NAME}` and "
-        "`${secret:scope/key}`.",
+        "A cell holds one node, a list of nodes, or `pipeline:` with `nodes:`.",
+        "Values may hold `${name}`, `${env:NAME}` and `${secret:scope/key}`.",
         *_model("A node", models.NodeModel),
         *_model("read", models.ReadModel),
         *_model("read.incremental", models.IncrementalModel),
