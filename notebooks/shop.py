@@ -35,7 +35,7 @@ def make(path: str | Path = "shop.db", orders: int = ORDERS, until: datetime | N
         How many orders were made.
     """
     Path(path).unlink(missing_ok=True)
-    chance = random.Random(42)  # noqa: S311 - test data
+    chance = random.Random(42)
     end = until or _now() - timedelta(hours=1)
     step = timedelta(days=365 * YEARS) / orders
     start = end - step * orders
@@ -63,7 +63,7 @@ def a_day_passes(path: str | Path = "shop.db", new: int = 2_000, changed: int = 
     now = _now()
     with sqlite3.connect(path) as shop:
         (last,) = shop.execute("SELECT MAX(order_id) FROM orders").fetchone()
-        chance = random.Random(last)  # noqa: S311 - test data
+        chance = random.Random(last)
         shop.executemany(
             "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?)",
             (

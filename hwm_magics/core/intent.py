@@ -130,12 +130,6 @@ def _forced(spec: LoadSpec, query: SourceQuery, target: TargetState) -> Intent |
                 "a backfill needs read.incremental: its window is a window of the cursor column",
                 "add read.incremental {column: …}",
             )
-        if target.has_rows is False and (target.last_load is None or target.last_load.watermark is None):
-            return _block(
-                f"{write.label} holds no rows yet: after a backfill the next load would go on above its window, and "
-                "never read what lies below",
-                "run the load without --backfill: its first run reads everything",
-            )
         return _backfill(spec, query, target)
     if exists and spec.force_first_run:
         blocker = _no_first_run(query)
@@ -158,10 +152,24 @@ def _backfill(spec: LoadSpec, query: SourceQuery, target: TargetState) -> Intent
             f"{', '.join(target.other_nodes)} too",
             "use mode: upsert with keys",
         )
+    before = _mark(query, target)
+    emptied = target.has_rows is False and _rows_changed(target)
+    if spec.write.mode is not WriteMode.OVERWRITE and (before is None or emptied):
+        return _block(
+            f"{spec.write.label} has no watermark that holds: after a backfill the next load would go on above its "
+            "window, and never read what lies below",
+            "run the load without --backfill first",
+        )
+    # A backfill is a load of ours: the next one would not look at what others did before it.
+    recognisable = spec.transform is None or bool(spec.write.keys)
+    warnings: list[str] = []
+    if blocked := _events(spec, target, warnings, recognisable=recognisable):
+        return blocked
     return Intent(
         Decision.BACKFILL,
         f"--backfill {'..'.join(spec.backfill or ())} was asked for",
-        before=_mark(query, target),
+        before=before,
+        warnings=tuple(warnings),
         notes=() if keyed else ("all rows of the target in the window are replaced, whoever wrote them",),
     )
 
@@ -252,6 +260,13 @@ def _from_mark(spec: LoadSpec, query: SourceQuery, cursor: CursorSpec, target: T
             "value there is theirs",
             "run %hwm_watermark --set VALUE with a value below all that should be loaded, or --adopt",
         )
+    if target.replaced is not None and _refilled(target):
+        told = "; ".join(event.text for event in target.events[:3])
+        return _block(
+            f"others emptied {write.label} and put rows of their own there ({told}): whether what was loaded before "
+            "should come again can't be told",
+            "run %hwm_watermark --set VALUE with a value below all that should be loaded, or --adopt",
+        )
     mark = _mark(query, target)
     if mark is None and target.other_nodes and target.last_load is None:
         if target.seq:
@@ -318,6 +333,14 @@ def _from_mark(spec: LoadSpec, query: SourceQuery, cursor: CursorSpec, target: T
         before=mark,
         warnings=tuple(warnings),
         notes=tuple(notes),
+    )
+
+
+def _refilled(target: TargetState) -> bool:
+    """Whether others emptied the table after our last load, and then added rows."""
+    newest = target.events[0] if target.events else None
+    return newest is not None and newest.effect == "adds" and any(
+        event.effect == "replaces" and event.operation in _ONLY_REMOVE for event in target.events
     )
 
 

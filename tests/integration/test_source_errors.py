@@ -13,6 +13,7 @@ from integration.test_source_ways import (
     POSTGRES_WAYS,
     SQLITE_WAYS,
     WRITE,
+    each,
     observed,
     read_all,
     to_postgres,
@@ -102,7 +103,7 @@ def test_a_database_that_is_not_there(way, pg_database):
     assert "database's name" in check(refused.value)
 
 
-@pytest.mark.parametrize("way", POSTGRES_WAYS)
+@pytest.mark.parametrize("way", each(POSTGRES_WAYS))
 def test_a_table_that_is_not_there(way, pg_database):
     with pg_database.connect() as db:
         db.execute("CREATE TABLE orders (id integer)")
@@ -116,7 +117,7 @@ def test_a_table_that_is_not_there(way, pg_database):
         assert refused.value.hint == "did you mean orders?"
 
 
-@pytest.mark.parametrize("way", POSTGRES_WAYS)
+@pytest.mark.parametrize("way", each(POSTGRES_WAYS))
 def test_a_column_that_is_not_there(way, pg_database):
     with pg_database.connect() as db:
         db.execute("CREATE TABLE orders (id integer, amount integer)")
@@ -141,7 +142,7 @@ def test_a_table_without_the_right_to_read_it(way, pg_database):
         read_all(source, READ)
 
 
-@pytest.mark.parametrize("way", POSTGRES_WAYS)
+@pytest.mark.parametrize("way", each(POSTGRES_WAYS))
 def test_an_error_in_the_midst_of_the_rows(way, pg_database):
     read = ReadSpec("shop", query="SELECT i, 1 / (i - 150000) AS x FROM generate_series(1, 200000) AS i")
     with to_postgres(way, pg_database) as opens, opens(read) as source:
@@ -150,7 +151,7 @@ def test_an_error_in_the_midst_of_the_rows(way, pg_database):
         assert source.scalar(Statement(("SELECT 5",))) in (5, "5")
 
 
-@pytest.mark.parametrize("way", POSTGRES_WAYS)
+@pytest.mark.parametrize("way", each(POSTGRES_WAYS))
 def test_a_connection_that_is_lost_between_two_rows(way, pg_database):
     """Trap 49: some drivers take it for the end of the rows."""
     read = ReadSpec(
@@ -169,7 +170,7 @@ def test_a_connection_that_is_lost_between_two_rows(way, pg_database):
     assert isinstance(lost.value, SourceConnectionError | IncompleteReadError)
 
 
-@pytest.mark.parametrize("way", POSTGRES_WAYS)
+@pytest.mark.parametrize("way", each(POSTGRES_WAYS))
 def test_a_read_that_is_stopped_leaves_the_connection_usable(way, pg_database):
     read = ReadSpec("shop", query="SELECT i, repeat('x', 200) AS t FROM generate_series(1, 300000) AS i")
     with to_postgres(way, pg_database) as opens, opens(read) as source:
@@ -245,7 +246,7 @@ def test_a_sqlite_connection_of_another_thread_says_what_to_do(sqlite_path):
     assert "check_same_thread=False" in told[0].hint
 
 
-@pytest.mark.parametrize("way", SQLITE_WAYS)
+@pytest.mark.parametrize("way", each(SQLITE_WAYS))
 def test_a_sqlite_table_that_is_not_there(way, sqlite_path, odbc_sqlite):
     with contextlib.closing(sqlite3.connect(sqlite_path)) as db:
         db.executescript("CREATE TABLE orders (id INTEGER)")

@@ -11,7 +11,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from integration.test_source_ways import SQLITE_WAYS, observed, read_all, to_sqlite
+from integration.test_source_ways import SQLITE_WAYS, each, observed, read_all, to_sqlite
 
 from hwm_magics.connections.sqlite import SqliteConnection
 from hwm_magics.core.model import CursorSpec, ReadSpec, Window
@@ -71,7 +71,7 @@ def lite(sqlite_path):
     return opened
 
 
-@pytest.mark.parametrize("way", SQLITE_WAYS)
+@pytest.mark.parametrize("way", each(SQLITE_WAYS))
 def test_every_declaration_is_mapped_and_exact(way, sqlite_path, odbc_sqlite):
     columns = ", ".join(f"c{n} {kind}" for n, (kind, *_) in enumerate(MAPPING))
     values = ", ".join(value for _, value, *_ in MAPPING)

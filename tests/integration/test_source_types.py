@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from integration.test_source_ways import POSTGRES_WAYS, WRITE, observed, read_all, to_postgres
+from integration.test_source_ways import POSTGRES_WAYS, WRITE, each, observed, read_all, to_postgres
 
 from hwm_magics.connections.postgres import PostgresConnection
 from hwm_magics.connections.secrets import Secret
@@ -101,7 +101,7 @@ def kinds(pg_database):
     return pg_database
 
 
-@pytest.mark.parametrize("way", POSTGRES_WAYS)
+@pytest.mark.parametrize("way", each(POSTGRES_WAYS))
 def test_every_type_is_mapped_and_exact(way, kinds):
     with to_postgres(way, kinds) as opens, opens(TABLE) as source:
         state = observed(source, TABLE)
@@ -127,7 +127,7 @@ def test_what_changes_a_meaning_stands_in_the_projection(kinds):
     assert state.projection == ('"id"', '"amount"', 'CAST("code" AS text) AS "code"')
 
 
-@pytest.mark.parametrize("way", POSTGRES_WAYS)
+@pytest.mark.parametrize("way", each(POSTGRES_WAYS))
 def test_rows_arrive_alike_without_the_projection(way, kinds):
     read = ReadSpec("shop", query="SELECT c22 AS code, c3 AS amount, c36 AS mood FROM kinds WHERE id = 2")
     with to_postgres(way, kinds) as opens, opens(read) as source:
@@ -139,7 +139,7 @@ def test_rows_arrive_alike_without_the_projection(way, kinds):
 
 
 # A pyodbc connection of the user's own calls a numeric without precision one of 28 digits; its values tell.
-@pytest.mark.parametrize("way", [way for way in POSTGRES_WAYS if way != "pyodbc object"])
+@pytest.mark.parametrize("way", each([way for way in POSTGRES_WAYS if way != "pyodbc object"]))
 def test_columns_without_a_type_are_all_named_with_their_casts(way, pg_database):
     with pg_database.connect() as db:
         db.execute("CREATE TABLE t (id integer, a numeric, b numeric(50,10), c text)")
@@ -161,7 +161,7 @@ def test_columns_without_a_type_are_all_named_with_their_casts(way, pg_database)
         ('SELECT 1 AS "a", 2 AS "A"', "called a and A"),
     ],
 )
-@pytest.mark.parametrize("way", POSTGRES_WAYS)
+@pytest.mark.parametrize("way", each(POSTGRES_WAYS))
 def test_names_that_delta_cannot_tell_apart_are_refused(query, named, way, pg_database):
     read = ReadSpec("shop", query=query)
     with (
@@ -261,6 +261,7 @@ VALUES = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(VALUES, min_size=1, max_size=8))
 def test_values_are_those_that_psycopg_reads(pg_database, rows):

@@ -35,6 +35,13 @@ WRITE = WriteSpec("lake", path="x")
 POSTGRES_WAYS = ["adbc", "url", "sqlalchemy", "odbc", "engine", "psycopg", "adbc object", "pyodbc object"]
 SQLITE_WAYS = ["adbc", "sqlalchemy", "odbc", "engine", "sqlite3", "adbc object", "pyodbc object"]
 
+QUICK = frozenset({"adbc", "odbc", "sqlalchemy"})
+
+
+def each(ways: list[str]) -> list:
+    """The ways as parameters, the rarer ones left out of `make quick`."""
+    return [way if way in QUICK else pytest.param(way, marks=pytest.mark.slow) for way in ways]
+
 
 @contextmanager
 def to_postgres(way: str, database, timezone: str | None = None) -> Iterator[Callable[[ReadSpec], Source]]:
@@ -119,13 +126,13 @@ def types_of(schema: pa.Schema) -> list[tuple[str, str]]:
     return [(column.name, column.type) for column in columns_of(schema)]
 
 
-@pytest.fixture(params=POSTGRES_WAYS)
+@pytest.fixture(params=each(POSTGRES_WAYS))
 def pg_way(request, pg_database):
     with to_postgres(request.param, pg_database) as opens:
         yield opens
 
 
-@pytest.fixture(params=SQLITE_WAYS)
+@pytest.fixture(params=each(SQLITE_WAYS))
 def sqlite_way(request, sqlite_path, odbc_sqlite):
     sqlite3.connect(sqlite_path).close()
     with to_sqlite(request.param, sqlite_path, odbc_sqlite) as opens:

@@ -104,6 +104,10 @@ class Loop(RuleBasedStateMachine):
         self.world.reload()
 
     @rule()
+    def truncate(self):
+        self.world.truncate()
+
+    @rule()
     def set_mark(self):
         self.world.set_mark()
 
@@ -201,6 +205,7 @@ def play(world: World, seed: int, length: int = 40) -> World:
         (1, lambda: world.backfill(rng.choice([1, 90]) * MINUTE, rng.choice([0, 90]) * MINUTE)),
         (0.5, world.reload),
         (0.5, world.set_mark),
+        (0.5, world.truncate),
     ]
     weights = [weight for weight, _ in actions]
     try:

@@ -294,6 +294,11 @@ class World:
         if self._case is not None and self.target.version() >= 0:
             self._bench(lambda place: None).set_watermark(self.spec, "0" if self.numbered else "2024-01-01")
 
+    def truncate(self) -> None:
+        """Somebody empties the target."""
+        if self._case is not None and self.target.version() >= 0 and self.target.rows():
+            self._case.delete()
+
     def compact(self) -> None:
         """Somebody compacts the files."""
         if self.target.version() >= 0:

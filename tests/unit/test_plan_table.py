@@ -52,6 +52,10 @@ EMPTY = there(rows=False)
 ADDED = (an_event("WRITE", "adds"),)
 DELETED = (an_event("DELETE", "removes"),)
 UPDATED = (an_event("UPDATE", "removes"),)
+CHANGED = there(a_load(MARK), events=UPDATED, max_cursor=MARK)
+REFILLED = there(
+    replaced=a_load(MARK), events=(*ADDED, an_event("DELETE", "replaces", 4)), max_cursor=HIGH, seq=3
+)
 EMPTIED = there(a_load(MARK), rows=False, events=(an_event("DELETE", "replaces"),))
 RELOADED_EMPTY = there(a_load(None, kind="full_reload"), rows=False)
 EMPTY_WITH_MARK = there(a_load(MARK, kind="mark"), rows=False)
@@ -111,6 +115,11 @@ BY_TARGET = [
         "BLOCKED",
         "BlockedError",
     ),
+    ("emptied by others, backfill", FILL_OLD, EMPTIED, "BLOCKED", "BlockedError"),
+    ("loaded without a mark, backfill", FILL_OLD, there(a_load(None)), "BLOCKED", "BlockedError"),
+    ("changed by others, backfill", FILL_OLD, CHANGED, "BLOCKED", "BlockedError"),
+    ("changed by others, backfill, upsert", MERGE_OLD, CHANGED, "BACKFILL", MergeRows),
+    ("emptied by others and filled again", a_spec(keys=("id",)), REFILLED, "BLOCKED", "BlockedError"),
     ("emptied by others", a_spec(), EMPTIED, "FIRST RUN", AppendRows),
     ("reloaded from an empty source", a_spec(), RELOADED_EMPTY, "FIRST RUN", AppendRows),
     ("empty, mark set by hand", a_spec(), EMPTY_WITH_MARK, "INCREMENTAL", AppendRows),

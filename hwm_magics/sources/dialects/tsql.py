@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from hwm_magics.arrow import arrow_type
-from hwm_magics.arrow.build import scalar
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, Scalar
 from hwm_magics.core.model import Column, SourceIdentity
-from hwm_magics.errors import SourceError
+from hwm_magics.core.sql_names import table_parts
+from hwm_magics.errors import QueryError
 from hwm_magics.sources.dialects.base import Ask, Clock, Dialect, TableFacts
 from hwm_magics.sources.rendering import Bound, bind_by_text
 from hwm_magics.sources.wire import Described, UnmappedError, Wire, as_is, parsed
@@ -23,7 +24,7 @@ __all__ = ["TSql", "with_natives"]
 _CASTS = {
     CursorKind.TIMESTAMP: "CAST(? AS datetime2(7))",
     CursorKind.TIMESTAMP_TZ: "CAST(? AS datetimeoffset(7))",
-    CursorKind.ROWVERSION: "CONVERT(binary(8), ?, 1)",
+    CursorKind.ROWVERSION: "CAST(CAST(? AS bigint) AS binary(8))",
 }
 _TYPES = {
     "bigint": "long",
@@ -84,14 +85,43 @@ def with_natives(ask: Ask, sql: str, described: Sequence[Described]) -> tuple[De
             "SELECT system_type_name, CAST(is_nullable AS int) FROM "  # noqa: S608 - escaped
             f"sys.dm_exec_describe_first_result_set(N'{text}', NULL, 0) ORDER BY column_ordinal"
         )
-    except SourceError:
-        return tuple(described)
+    except QueryError:
+        # Azure Synapse has no such function; a plain table's columns are in the catalog, too.
+        rows = _of_table(ask, sql, [each.name for each in described])
     if len(rows) != len(described) or any(native is None for native, _ in rows):
         return tuple(described)
     return tuple(
         Described(each.name, str(native), each.arrow, bool(nullable))
         for each, (native, nullable) in zip(described, rows, strict=True)
     )
+
+
+def _of_table(ask: Ask, sql: str, names: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Types and nullability of a plain table's columns; nothing for other queries."""
+    found = re.match(r"SELECT [^()]* FROM ((?:\[(?:[^\]]|\]\])*\]\.?)+)(?: WHERE |\s*$)", sql)
+    if found is None:
+        return []
+    *schema, table = table_parts(found[1], "tsql")
+    text = table.replace("'", "''")
+    where = f"TABLE_NAME = N'{text}'"
+    if schema:
+        text = schema[-1].replace("'", "''")
+        where += f" AND TABLE_SCHEMA = N'{text}'"
+    try:
+        rows = ask(
+            "SELECT COLUMN_NAME, DATA_TYPE, NUMERIC_PRECISION, NUMERIC_SCALE, DATETIME_PRECISION, "  # noqa: S608 - escaped
+            f"CASE IS_NULLABLE WHEN 'NO' THEN 0 ELSE 1 END FROM INFORMATION_SCHEMA.COLUMNS WHERE {where}"
+        )
+    except QueryError:
+        return []
+    kinds = {str(name): (_sized(str(kind), *digits), nullable) for name, kind, *digits, nullable in rows}
+    return [kinds[name] for name in names if name in kinds]
+
+
+def _sized(kind: str, precision: Any, scale: Any, fraction: Any) -> str:
+    if kind in ("decimal", "numeric"):
+        return f"{kind}({precision},{scale})"
+    return f"{kind}({fraction})" if kind in ("datetime2", "datetimeoffset", "time") else kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +135,9 @@ class TSql(Dialect):
             return bind_by_text(value, _CASTS)
         kind, native = value.type.kind, value.type.native.lower()
         if kind is CursorKind.ROWVERSION:
-            return Bound(_CASTS[kind], f"0x{value.text}")
+            number = int(value.text, 16)
+            # As a bigint the upper half of the counter's values is negative, with the same bytes.
+            return Bound(_CASTS[kind], str(number - 2**64 if number >= 2**63 else number))
         digits = _kept(native) if kind in (CursorKind.TIMESTAMP, CursorKind.TIMESTAMP_TZ) else None
         if digits is None:
             return bind_by_text(value, _CASTS)
@@ -139,8 +171,7 @@ class TSql(Dialect):
         if base == "datetimeoffset":
             # Drivers disagree on how to deliver it; all deliver text.
             column = Column(described.name, "timestamp", described.nullable, native)
-            shown = f"CONVERT(varchar(26), CAST(SWITCHOFFSET({name}, '+00:00') AS datetime2(7)), 121)"
-            return Wire(column, _utc, (pa.string(),), cast=shown)
+            return Wire(column, _instant, (pa.string(),), cast=f"CONVERT(varchar(34), {name}, 121)")
         if base == "datetime2" and (_kept(native) or 0) > _MICRO:
             # Cut and not rounded, as a watermark above its row would lose the next ones.
             column = Column(described.name, "timestamp_ntz", described.nullable, native)
@@ -195,7 +226,7 @@ class TSql(Dialect):
     def facts(self, ask: Ask, table: str) -> TableFacts | None:
         try:
             return self._facts(ask, f"OBJECT_ID(N{self.literal(table)})")
-        except SourceError:
+        except QueryError:
             return None
 
     def _facts(self, ask: Ask, table: str) -> TableFacts:
@@ -229,6 +260,9 @@ def _on_grid(text: str) -> str:
     return f"{whole}.{digits[:2]}{last}"
 
 
-def _utc(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
-    zoned = pc.binary_join_element_wise(arrays[0], scalar("Z"), scalar(""))
-    return parsed([zoned], column)
+def _instant(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
+    """``2024-06-01 12:00:00.1234567 +02:00``, cut to microseconds."""
+    shorter = pc.replace_substring_regex(arrays[0], pattern=r"(\.\d{6})\d*", replacement=r"\1")
+    return parsed(
+        [pc.replace_substring_regex(shorter, pattern=r" ([+-]\d\d:\d\d)$", replacement=r"\1")], column
+    )
