@@ -83,11 +83,20 @@ class DuckDbDriver:
         except duckdb.Error as error:
             raise failure(error, doing=f"{doing} {self.place}") from error
 
+    def _reader(self, statement: Statement, doing: str) -> pa.RecordBatchReader:
+        import duckdb
+
+        sql, values = render(statement, self.dialect.bind)
+        try:
+            return self.connection.sql(sql, params=values or None).to_arrow_reader(_ROWS)
+        except duckdb.Error as error:
+            raise failure(error, doing=f"{doing} {self.place}") from error
+
     def describe(self, statement: Statement) -> tuple[Described, ...]:
         described = self._run(Statement(("DESCRIBE (\n", *statement.parts, "\n)")), "describing the query on")
         kinds = [(str(row[0]), str(row[1])) for row in described.fetchall()]
         asked = Statement(("SELECT * FROM (\n", *statement.parts, "\n) AS hwm_types LIMIT 0"))
-        schema = self._run(asked, "describing the query on").to_arrow_reader(1).schema
+        schema = self._reader(asked, "describing the query on").schema
         arrows = [each.type for each in schema]
         return tuple(
             Described(name, native, arrow) for (name, native), arrow in zip(kinds, arrows, strict=True)
@@ -98,7 +107,7 @@ class DuckDbDriver:
 
     def stream(self, statement: Statement, wires: Sequence[Wire]) -> RawStream:
         del wires  # DuckDB's own types are what was described
-        reader = self._run(statement, "reading from").to_arrow_reader(_ROWS)
+        reader = self._reader(statement, "reading from")
         state = {"open": True}
 
         def close() -> None:

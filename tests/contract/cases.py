@@ -6,6 +6,7 @@ A new engine that writes Delta tables on disk is one more subclass of :class:`Di
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,10 @@ from hwm_magics.core.commit_info import LogEntry
 from hwm_magics.core.model import Column
 from hwm_magics.engines.base import Engine
 from hwm_magics.engines.pandas_engine import REFUSED_FEATURES, PandasEngine
+
+# delta-rs waits for a source on one of its threads, of which it has as many as the machine has cores.
+# Tests that stop a load in the middle of its source need some more, or the others never run.
+os.environ.setdefault("TOKIO_WORKER_THREADS", "8")
 
 Row = Mapping[str, Any]
 

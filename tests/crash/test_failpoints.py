@@ -6,6 +6,8 @@ import signal
 
 import pytest
 
+import hwm_magics
+
 PLACES = (
     "after_handle",
     "after_clock",
@@ -53,4 +55,15 @@ def test_a_load_that_is_killed_again_and_again_gets_there(nursery, shop):
         assert nursery.load(ours, place) == -signal.SIGKILL
     shop.add(1)
     assert nursery.load(ours, None) == 0
+    assert ours.rows("id", "v") == shop.rows()
+
+
+def test_a_load_that_is_killed_before_it_registers_its_table_registers_it_the_next_time(nursery, shop):
+    shop.add(10)
+    ours = shop.ours("append")
+    ours.write["register_table"] = "raw.t"
+    assert nursery.load(ours, "after_commit") == -signal.SIGKILL
+    assert not hwm_magics.table_exists("lake", table="raw.t", connections=ours.connections)
+    assert ours.load().status == "nothing_new"
+    assert hwm_magics.table_exists("lake", table="raw.t", connections=ours.connections)
     assert ours.rows("id", "v") == shop.rows()

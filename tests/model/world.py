@@ -215,6 +215,11 @@ class World:
                 self.open.remove(entry)
         self.db.advance(by)
 
+    def advance_to_the_brink(self) -> None:
+        """Move the clock to where the oldest open transaction just keeps the promise's limit."""
+        limit = min((taken + LAG for _, taken in self.open), default=self.db.clock)
+        self.advance(max(limit - self.db.clock - timedelta(microseconds=1), timedelta(0)))
+
     # --- Loads ---------------------------------------------------------------------------------
 
     def start(self) -> None:

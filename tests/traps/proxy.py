@@ -18,12 +18,16 @@ class CuttingProxy:
         host, port: The server.
         limit: How much may pass; None for everything.
         reset: Cut with a reset, as a broken line does, or with an orderly end.
+        between: Cut when a client asks for more, not amid an answer.
     """
 
-    def __init__(self, host: str, port: int, *, limit: int | None, reset: bool) -> None:
+    def __init__(
+        self, host: str, port: int, *, limit: int | None, reset: bool = True, between: bool = False
+    ) -> None:
         self._server = (host, port)
         self._limit = limit
         self._reset = reset
+        self._between = between
         self._passed = 0
         self._lock = threading.Lock()
         self._ends: list[socket.socket] = []
@@ -69,11 +73,11 @@ class CuttingProxy:
     def _pump(self, source: socket.socket, target: socket.socket, counted: bool) -> None:
         try:
             while data := source.recv(16_384):
-                if counted:
-                    self._passed += len(data)
-                    if self._limit is not None and self._passed > self._limit:
-                        self.cut.set()
-                        break
+                self._passed += len(data) if counted else 0
+                due = self._limit is not None and self._passed > self._limit
+                if due and counted is not self._between:
+                    self.cut.set()
+                    break
                 target.sendall(data)
         except OSError:
             pass

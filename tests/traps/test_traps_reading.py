@@ -86,6 +86,24 @@ def test_trap_27_the_mark_is_taken_after_the_rows(pg):
     assert ours.rows("id") == [(1,), (2,), (3,), (4,)]
 
 
+def test_trap_28_the_mark_and_the_rows_come_over_one_connection(pg):
+    """A replica that lags can't be had here; whatever stands behind one connection is one server."""
+    pg.run("CREATE TABLE t (id int, u timestamp)", f"INSERT INTO t VALUES (1, '{NOON}')")
+    own = [each.info.backend_pid for each in (pg.here, pg.there, pg.reading)]
+    seen = {}
+
+    def look(place: str) -> None:
+        if place in ("after_clock", "mid_read"):
+            seen[place] = pg.reading.execute(
+                "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> ALL (%s)",
+                (own,),
+            ).fetchall()
+
+    pg.ours().load(failpoint=look)
+    assert len(seen["after_clock"]) == 1
+    assert seen["after_clock"] == seen["mid_read"]
+
+
 def test_trap_42_the_first_runs_columns_are_not_those_of_later_runs(pg):
     pg.run(
         "CREATE TABLE t (id int, u timestamp, amount numeric(5, 1))",

@@ -135,8 +135,7 @@ class Dialect:
 
     def is_text(self, native: str) -> bool:
         """Whether a type that arrives as text is text in the database, too."""
-        del native
-        return True
+        return not any(word in native.lower() for word in ("uuid", "guid", "json", "xml", "time", "interval"))
 
     def digits(self, column: Column) -> int | None:
         """Digits of a second that the column keeps, where that is not microseconds."""
