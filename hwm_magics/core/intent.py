@@ -339,8 +339,10 @@ def _from_mark(spec: LoadSpec, query: SourceQuery, cursor: CursorSpec, target: T
 def _refilled(target: TargetState) -> bool:
     """Whether others emptied the table after our last load, and then added rows."""
     newest = target.events[0] if target.events else None
-    return newest is not None and newest.effect == "adds" and any(
-        event.effect == "replaces" and event.operation in _ONLY_REMOVE for event in target.events
+    return (
+        newest is not None
+        and newest.effect == "adds"
+        and any(event.effect == "replaces" and event.operation in _ONLY_REMOVE for event in target.events)
     )
 
 

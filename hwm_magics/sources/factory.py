@@ -59,11 +59,12 @@ def _driver(connection: DatabaseConnection | ObjectConnection, read: ReadSpec) -
         from hwm_magics.sources import sql_odbc
 
         driver = None if connection.driver or connection.connection_string else sql_odbc.sql_server_driver()
-        return sql_odbc.connect(connection.odbc(driver), "tsql", _text_size(read))
+        return sql_odbc.connect(connection.odbc(driver), "tsql", _text_size(read), connection.timezone)
     if isinstance(connection, OdbcConnection):
         from hwm_magics.sources import sql_odbc
 
-        return sql_odbc.connect(connection.odbc(), connection.dialect or told, _text_size(read))
+        dialect = connection.dialect or told
+        return sql_odbc.connect(connection.odbc(), dialect, _text_size(read), connection.timezone)
     if isinstance(connection, DuckDbConnection):
         from hwm_magics.sources import sql_duckdb
 
@@ -77,7 +78,7 @@ def _driver(connection: DatabaseConnection | ObjectConnection, read: ReadSpec) -
         from hwm_magics.sources import sql_sqlalchemy
 
         arguments = connection.revealed_options() if isinstance(connection, SqlConnection) else {}
-        return sql_sqlalchemy.connect(connection.sqlalchemy_url(), arguments)
+        return sql_sqlalchemy.connect(connection.sqlalchemy_url(), arguments, connection.timezone)
     raise ConfigError(
         f"the connection {connection.name!r} ({connection.type}) is no database to read from",
         hint="name a database under read.connection",

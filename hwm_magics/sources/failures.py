@@ -8,7 +8,6 @@ from hwm_magics.connections.secrets import scrub
 from hwm_magics.connections.words import near_miss
 from hwm_magics.errors import (
     EngineNotInstalledError,
-    HwmError,
     IncompleteReadError,
     LoginError,
     QueryError,
@@ -151,8 +150,3 @@ def not_installed(package: str, extra: str) -> EngineNotInstalledError:
     """The error for a package that is missing."""
     line = f"pip install 'hwm-magics[{extra}]'" if extra else f"pip install {package}"
     return EngineNotInstalledError(f"the package {package} is not installed", hint=line)
-
-
-def passed_on(error: BaseException) -> bool:
-    """Whether an error is ours already, or no error of a driver at all."""
-    return isinstance(error, HwmError) or not isinstance(error, Exception)

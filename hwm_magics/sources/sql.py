@@ -171,8 +171,7 @@ class SqlSource:
         statement = self._asked(query, first_run=False, values=values)
         if _texts(statement) == _texts(asked):
             return None
-        wires = self.describe(statement)
-        return wires if query.way is not Way.TARGET or _shape(wires) != _shape(self.describe(asked)) else None
+        return self.describe(statement)
 
     def _remember(self, wires: Sequence[Wire]) -> tuple[str, ...] | None:
         shown = projection(wires, self.driver.dialect.quote)
@@ -267,7 +266,3 @@ def _texts(statement: Statement) -> str:
 
 def _columns(wires: Sequence[Wire]) -> tuple[Column, ...]:
     return tuple(wire.column for wire in wires)
-
-
-def _shape(wires: Sequence[Wire]) -> list[tuple[str, str]]:
-    return [(wire.column.name, wire.column.type) for wire in wires]

@@ -73,6 +73,7 @@ class PythonDriver:
         settle: Called when a read ends, whether well or not.
         finish: Closes what was opened for it.
         odbc: Whether ODBC is what it is reached by.
+        keep: Commits a setting of the session.
     """
 
     dialect: Dialect
@@ -82,6 +83,7 @@ class PythonDriver:
     settle: Callable[[], None] = field(default=lambda: None)
     finish: Callable[[], None] = field(default=lambda: None)
     odbc: bool = False
+    keep: Callable[[], None] = field(default=lambda: None)
     _types: SqliteTypes = field(init=False)
     _reading: bool = False
 
@@ -110,6 +112,13 @@ class PythonDriver:
         # Of a connection that is lost the next statement tells.
         with suppress(Exception):
             self.settle()
+
+    def set_zone(self, timezone: str | None) -> None:
+        """Set the session's zone, on a connection that is ours; None for the one that it has."""
+        sql = self.dialect.set_zone(timezone)
+        if sql:
+            self._execute(sql, [], "setting the time zone of").close()
+            self.keep()
 
     def _run(self, sql: str) -> None:
         self._execute(sql, [], "describing the query on").close()

@@ -44,13 +44,16 @@ _POSTGRES = {
 }
 
 
-def connect(connection_string: Secret, dialect: str, max_text_size: int | None = None) -> OdbcDriver:
+def connect(
+    connection_string: Secret, dialect: str, max_text_size: int | None = None, timezone: str | None = None
+) -> OdbcDriver:
     """Connect through the ODBC driver manager.
 
     Args:
         connection_string: The connection string.
         dialect: The sqlglot dialect; "" to ask the database.
         max_text_size: The longest text or bytes, where the database names no bound.
+        timezone: The zone of times without one; None for the session's own.
 
     Raises:
         LoginError, SourceConnectionError: The database can't be reached, or refuses the user.
@@ -78,9 +81,11 @@ def connect(connection_string: Secret, dialect: str, max_text_size: int | None =
         connection = arrow_odbc.connect(text, login_timeout_sec=_CONNECT_SECONDS)
     except arrow_odbc.Error as error:
         raise failure(error, doing=f"connecting to {place}", sqlstate=_state(error)) from None
-    return OdbcDriver(
+    driver = OdbcDriver(
         connection, dialect_of(dialect, odbc=True), place, Secret.of_address(text), max_text_size or _TEXT
     )
+    driver.set_zone(timezone)
+    return driver
 
 
 def _place(text: str) -> str:
@@ -192,6 +197,12 @@ class OdbcDriver:
 
     def _run(self, sql: str) -> None:
         self._read(sql, [], "describing the query on")
+
+    def set_zone(self, timezone: str | None) -> None:
+        """Set the session's zone; None for the one that it has."""
+        sql = self.dialect.set_zone(timezone)
+        if sql:
+            self._run(sql)
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
         """The rows of a query without values."""

@@ -31,12 +31,15 @@ _TIMEOUTS = {
 }
 
 
-def connect(url: Secret, arguments: Mapping[str, object] | None = None) -> PythonDriver:
+def connect(
+    url: Secret, arguments: Mapping[str, object] | None = None, timezone: str | None = None
+) -> PythonDriver:
     """Connect by a SQLAlchemy URL.
 
     Args:
         url: The URL.
         arguments: The driver's own arguments.
+        timezone: The zone of times without one; None for the session's own.
 
     Raises:
         LoginError, SourceConnectionError: The database can't be reached, or refuses the user.
@@ -71,7 +74,9 @@ def connect(url: Secret, arguments: Mapping[str, object] | None = None) -> Pytho
             f"the driver that {place.partition('://')[0]} needs is not installed: {error}",
             hint=f"pip install {error.name}",
         ) from None
-    return _driver(_connected(engine, place), place, ours=True)
+    driver = _driver(_connected(engine, place), place, ours=True)
+    driver.set_zone(timezone)
+    return driver
 
 
 def _connected(engine: Engine, place: str) -> Connection:
@@ -119,4 +124,5 @@ def _driver(connection: Connection, place: str, *, ours: bool) -> PythonDriver:
     )
     if ours:
         driver.finish = connection.close
+        driver.keep = connection.commit
     return driver

@@ -103,6 +103,7 @@ def test_increments_that_race_load_every_row_once(racers, shop, mode, rounds):
         if mode == "upsert":
             shop.update(1 + number)
         seen.update(judged(race(racers, ours, places[number % len(places)])))
-        assert rows_of(ours.target, "id", "v") == shop.rows()
+        if number % 10 == 9:  # a look at all files costs more than the race
+            assert rows_of(ours.target, "id", "v") == shop.rows()
     assert seen["loaded"] == rounds
     assert seen["retried"] + seen["refused"] >= rounds / 2, seen

@@ -9,11 +9,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from integration.test_source_ways import WRITE, observed, read_all, request, to_postgres, to_sqlite
 
+from hwm_magics.connections.sqlite import SqliteConnection
 from hwm_magics.core.cursor import CursorKind, CursorType, TextForm
 from hwm_magics.core.model import CursorSpec, FuturePolicy, Param, ReadSpec, Window, WriteSpec
 from hwm_magics.core.query import Way, prepare
 from hwm_magics.errors import CursorColumnError, QueryError
 from hwm_magics.sources.base import SourceRequest
+from hwm_magics.sources.factory import open_source
 
 
 @pytest.fixture
@@ -203,10 +205,31 @@ def test_the_clock_is_read_in_the_columns_own_zone(zone, hours, pg):
         assert len(observed(source, on("day")).now.text) == 10
 
 
-def test_the_session_has_the_connections_zone(pg):
+@pytest.mark.parametrize("way", ["adbc", "odbc", "sqlalchemy"])
+def test_the_session_has_the_connections_zone(way, pg_database):
     read = ReadSpec("shop", query="SELECT CAST(current_setting('TimeZone') AS text) AS z")
-    with pg("SELECT 1", read, timezone="Asia/Tokyo") as source:
+    with to_postgres(way, pg_database, "Asia/Tokyo") as opens, opens(read) as source:
         assert read_all(source, read).to_pylist() == [{"z": "Asia/Tokyo"}]
+        assert read_all(source, read).to_pylist() == [{"z": "Asia/Tokyo"}]
+
+
+@pytest.mark.parametrize("way", ["adbc", "odbc", "sqlalchemy"])
+def test_a_zone_that_there_is_not_is_refused(way, pg_database):
+    read = ReadSpec("shop", query="SELECT 1 AS one")
+    with (
+        pytest.raises(QueryError, match="Nowhere/City"),
+        to_postgres(way, pg_database, "Nowhere/City") as opens,
+        opens(read) as source,
+    ):
+        observed(source, read)
+
+
+def test_sqlites_clock_in_a_connections_zone(sqlite_path):
+    with contextlib.closing(sqlite3.connect(sqlite_path)) as db:
+        db.executescript("CREATE TABLE t (c timestamp); INSERT INTO t VALUES ('2024-06-01 00:00:00')")
+    connection = SqliteConnection(name="shop", database=str(sqlite_path), timezone="Asia/Tokyo")
+    with open_source(connection, on("c")) as source:
+        assert near(observed(source, on("c")).now, datetime.now(UTC) + timedelta(hours=9))
 
 
 def test_sqlites_clock_reaches_to_the_end_of_its_millisecond(lite):

@@ -56,7 +56,11 @@ def test_trap_03_a_transaction_id_fence_does_not_fence_a_column_of_start_times(p
     fenced, ours = pg.naive(name="fenced"), pg.ours()
 
     def load() -> None:
-        (fence,) = pg.reading.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text").fetchone()
+        # The oldest transaction of this database that has an id, else the next id that will be given.
+        (fence,) = pg.reading.execute(
+            "SELECT coalesce(min(backend_xid::text::bigint), pg_snapshot_xmax(pg_current_snapshot())::text::bigint)"
+            " FROM pg_stat_activity WHERE datname = current_database()"
+        ).fetchone()
         fenced.append(fenced.read(fenced.mark(), where=f"xmin::text::bigint < {fence}"))
         ours.load()
 

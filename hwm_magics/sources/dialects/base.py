@@ -154,6 +154,15 @@ class Dialect:
         del kind, timezone
         return Clock("CURRENT_TIMESTAMP", utc=False)
 
+    def set_zone(self, timezone: str | None) -> str:
+        """A statement that sets the session's zone, for connections that are ours; "" for none.
+
+        Args:
+            timezone: The connection's zone; None when it has none.
+        """
+        del timezone
+        return ""
+
     def length(self, expression: str) -> str:
         """The number of characters of a text."""
         return f"LENGTH({expression})"

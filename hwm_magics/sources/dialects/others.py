@@ -35,8 +35,16 @@ class MySql(Dialect):
         return f"CAST({expression} AS CHAR)"
 
     def clock(self, kind: CursorKind, timezone: str | None) -> Clock:
-        utc = bool(timezone) or kind is CursorKind.TIMESTAMP_TZ
-        return Clock(f"CAST({'UTC_TIMESTAMP' if utc else 'NOW'}(6) AS CHAR)", utc=utc)
+        if timezone or kind is CursorKind.TIMESTAMP_TZ:
+            return Clock("CAST(UTC_TIMESTAMP(6) AS CHAR)", utc=True)
+        # The session is in UTC; whoever writes DATETIME values has most likely left the server's zone alone.
+        there = "CONVERT_TZ(UTC_TIMESTAMP(6), '+00:00', @@global.time_zone)"
+        return Clock(f"CAST(COALESCE({there}, NOW(6)) AS CHAR)", utc=False)
+
+    def set_zone(self, timezone: str | None) -> str:
+        del timezone
+        # TIMESTAMP columns are instants, and arrive as the session's wall clock shows them.
+        return "SET time_zone = '+00:00'"
 
     def length(self, expression: str) -> str:
         return f"CHAR_LENGTH({expression})"

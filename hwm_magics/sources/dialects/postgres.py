@@ -231,6 +231,9 @@ class Postgres(Dialect):
             zone = " AT TIME ZONE 'UTC'"
         return Clock(f"to_char(clock_timestamp(){zone}, 'YYYY-MM-DD HH24:MI:SS.US')", utc=False)
 
+    def set_zone(self, timezone: str | None) -> str:
+        return f"SET TIME ZONE {self.literal(timezone)}" if timezone else ""
+
     def length(self, expression: str) -> str:
         return f"length({expression})"
 
