@@ -291,8 +291,8 @@ def _from_mark(spec: LoadSpec, query: SourceQuery, cursor: CursorSpec, target: T
     if mark is None and _without_mark(target, cursor) and (recognisable or not target.events):
         return Intent(
             Decision.INCREMENTAL,
-            f"{write.label} is at version {target.version}, and its loads have recorded no watermark so far: everything "
-            "is read, and rows that are there are recognised",
+            f"{write.label} is at version {target.version}, and its loads have recorded no watermark so far: "
+            "everything is read, and rows that are there are recognised",
         )
     if mark is None:
         known = target.last_load or target.replaced

@@ -346,9 +346,9 @@ class DiskCase(Case):
         self._open(path).restore(version)
 
     def restore_as_of(self, version: int, path: str = "orders") -> None:
-        moments = {entry["version"]: entry["timestamp"] for entry in self._open(path).history()}
-        # The moment is cut to milliseconds; half of one later is still before the next commit.
-        self._open(path).restore(datetime.fromtimestamp((moments[version] + 1) / 1000, tz=UTC))
+        # delta-rs goes by the commit files' own times, which are a little later than those in the log.
+        written = self._commits(path)[version].stat().st_mtime
+        self._open(path).restore(datetime.fromtimestamp(written + 0.001, tz=UTC))
 
     def _commits(self, path: str) -> list[Path]:
         return sorted((self._folder(path) / "_delta_log").glob("*.json"))

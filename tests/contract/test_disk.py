@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 
 import pytest
 from contract.cases import CASES, DiskCase
+from deltalake import DeltaTable
 from fakes.builders import COLUMNS, a_spec
 from fakes.workspace import Bench
 
@@ -85,6 +87,24 @@ def test_a_link_out_of_the_lake_is_refused(case, bench, tmp_path):
     (case.root / "orders").symlink_to(tmp_path / "outside")
     with pytest.raises(ConfigError, match="symbolic link"):
         bench.plan(a_spec())
+
+
+def test_a_restore_to_a_moment_may_mean_another_version_than_the_log_tells(case, bench, db):
+    """Engines go by the commit files' times, and those change when a table is copied."""
+    moments = []
+    for number in (1, 2, 3):
+        db.insert(a_row(db, number))
+        bench.load(a_spec())
+        moments.append(bench.history(a_spec(), 1)[0].committed_at)
+        db.advance(db.stamp().resolution * 10**9)
+    commits = sorted((case.root / "orders" / "_delta_log").glob("*.json"))
+    for hours, commit in enumerate(commits[2:], 1):
+        later = commit.stat().st_mtime + 3600 * hours
+        os.utime(commit, (later, later))
+    DeltaTable(str(case.root / "orders")).restore(moments[1])
+    assert len(case.rows()) == 1
+    assert bench.load(a_spec()).rows_written == 2
+    assert sorted(row["id"] for row in case.rows()) == [1, 2, 3]
 
 
 # --- The catalog in files ----------------------------------------------------------------------------

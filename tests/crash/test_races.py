@@ -81,7 +81,7 @@ def judged(outcomes):
 @pytest.mark.parametrize(("mode", "rounds"), [("append", 100), ("upsert", 20)])
 def test_first_runs_that_race_load_every_row_once(racers, shop, mode, rounds):
     shop.add(20)
-    places = ("after_clock", "start", "after_handle", "mid_read" if mode == "never" else "after_clock")
+    places = ("after_clock", "start", "after_handle")
     seen = Counter()
     for number in range(rounds):
         ours = shop.ours(mode, f"lake{number}")
