@@ -23,6 +23,8 @@ SPECS = {
     "append_once": a_spec("append_once"),
 }
 EARLY = ("after_handle", "after_clock")
+FEW = pytest.mark.parametrize("spec", ["append", "upsert"], indirect=True)
+"""Where how rows are recognised makes no difference."""
 
 
 def a_row(db, number=1, text="a"):
@@ -93,6 +95,7 @@ def test_of_two_plans_on_one_version_one_commits_and_the_other_is_refused(case, 
     assert case.rows() == everything(db)
 
 
+@FEW
 @pytest.mark.usefixtures("loaded")
 @pytest.mark.parametrize("kind", ["overwrite", "force", "backfill"])
 def test_replacing_rows_is_refused_too_when_a_load_came_between(case, bench, db, spec, kind):
@@ -138,6 +141,7 @@ def test_what_the_faster_load_could_not_see_yet_is_loaded_by_the_slower(case, so
     assert (result.status, result.rows_written) == ("loaded", 1)
 
 
+@FEW
 @pytest.mark.parametrize("place", EARLY)
 def test_of_two_first_runs_one_creates_and_the_other_finds_the_table(case, sources, db, spec, place):
     db.insert(a_row(db, 1), a_row(db, 2))
@@ -173,6 +177,7 @@ FOREIGN = {
 }
 
 
+@FEW
 @pytest.mark.usefixtures("loaded")
 @pytest.mark.parametrize("place", [*EARLY, "after_read"])
 @pytest.mark.parametrize("what", list(FOREIGN))
@@ -183,6 +188,7 @@ def test_what_others_commit_meanwhile_stays_and_so_does_the_load(case, sources, 
     assert len(case.rows()) - len(mine) == (1 if what == "append" else 0)
 
 
+@FEW
 @pytest.mark.usefixtures("loaded")
 @pytest.mark.parametrize("place", [*EARLY, "after_read"])
 def test_rows_that_others_delete_meanwhile_are_not_taken_for_loaded(case, sources, db, spec, place):
@@ -195,6 +201,7 @@ def test_rows_that_others_delete_meanwhile_are_not_taken_for_loaded(case, source
     assert len({row["id"] for row in case.rows()}) == len(case.rows())
 
 
+@FEW
 @pytest.mark.usefixtures("loaded")
 @pytest.mark.parametrize("place", [*EARLY, "after_read"])
 def test_a_restore_meanwhile_makes_the_load_start_again(case, sources, db, spec, place):
@@ -209,6 +216,7 @@ def test_a_restore_meanwhile_makes_the_load_start_again(case, sources, db, spec,
     assert case.rows() == everything(db)
 
 
+@FEW
 def test_the_sequence_counts_every_commit_of_the_node(case, bench, db, spec):
     for number in range(4):
         db.insert(a_row(db, number))

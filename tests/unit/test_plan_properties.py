@@ -299,7 +299,7 @@ def test_the_same_observations_give_the_same_plan(plan):
 
 def _values_of(plan):
     statement = plan.step(ReadRows).statement if plan.step(ReadRows) else None
-    if statement is None or plan.decision is Decision.FIRST_RUN:
+    if statement is None or plan.decision in (Decision.FIRST_RUN, Decision.FULL_RELOAD):
         return ()
     return tuple(param for param in statement.params if param.name.startswith("target_"))
 
