@@ -155,11 +155,11 @@ def budget(examples: int, steps: int, *, fixed: bool = False, on_disk: bool = Fa
 
 
 def test_every_row_is_there_exactly_once_whatever_happens():
-    run_state_machine_as_test(Loop, settings=budget(120, 50, fixed=True))
+    run_state_machine_as_test(Loop, settings=budget(60, 50, fixed=True))
 
 
 def test_every_row_is_there_exactly_once_on_disk_too():
-    run_state_machine_as_test(PandasLoop, settings=budget(20, 40, fixed=True, on_disk=True))
+    run_state_machine_as_test(PandasLoop, settings=budget(12, 40, fixed=True, on_disk=True))
 
 
 @pytest.mark.slow
