@@ -7,6 +7,7 @@ that were read. An error ends it with the error's exit code.
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import warnings
 
@@ -18,6 +19,8 @@ from hwm_magics.errors import HwmError  # noqa: E402
 
 def main() -> int:
     """Load; the exit code."""
+    # A test run in the background of a shell inherits that interrupts are ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     order = json.loads(sys.argv[1])
     job = hwm_magics.job(order["spec"], connections=order["connections"])
 
