@@ -8,6 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from hwm_magics.connections.secrets import scrub
+from hwm_magics.core.commit_info import written
 
 if TYPE_CHECKING:
     from hwm_magics.app import TargetStatus
@@ -164,11 +165,8 @@ def _when(record: CommitRecord) -> str:
 
 
 def _rows_written(metrics: Mapping[str, object]) -> str:
-    for key in ("num_added_rows", "numOutputRows", "num_output_rows", "rows"):
-        value = metrics.get(key)
-        if isinstance(value, int | float | str) and str(value).isdigit():
-            return f"{int(value):,}"
-    return ""
+    rows = written(metrics).rows
+    return "" if rows is None else f"{rows:,}"
 
 
 def status_to_dict(status: TargetStatus) -> dict[str, object]:

@@ -460,3 +460,12 @@ def test_a_load_that_does_not_say_when_it_asked_settles_nothing():
     old = a_record(version=1, committed_at=START - timedelta(days=1))
     assert settled((a_record(asked_at=None), old)) is None
     assert settled(()) is None
+
+
+def test_a_merge_counts_the_rows_it_wrote_and_not_those_it_copied():
+    from hwm_magics.core.commit_info import Written, written
+
+    merge = {"num_target_rows_inserted": 2000, "num_target_rows_updated": 1000, "num_output_rows": 202000}
+    assert written(merge) == Written(3000, 1000, None)
+    assert written({"num_added_rows": 7, "num_added_files": 1}) == Written(7, None, 1)
+    assert written({}) == Written(None, None, None)
