@@ -6,14 +6,13 @@ VENV := .venv
 PY := $(VENV)/bin/python
 # Test processes side by side. `pytest -n auto` counts physical cores and takes two threads for one.
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
-# Every extra but spark, which brings a JVM's worth of packages.
-EVERYTHING := azure,jobs,keyring,odbc,postgres,s3,sqlserver,dev
+EVERYTHING := azure,jobs,keyring,odbc,postgres,s3,spark,sqlserver,dev
 LIGHT_STAMP := $(VENV)/.stamp-light
 FULL_STAMP := $(VENV)/.stamp-full
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv servers demo test quick lint types bench docs clean
+.PHONY: help venv servers jars demo test quick lint types bench docs clean
 
 help: ## Lists these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +22,7 @@ venv: $(FULL_STAMP) ## Makes .venv with everything that development needs
 demo: $(LIGHT_STAMP) ## Runs the main job on a made-up shop and a local lake
 	$(PY) demo/run.py
 
-test: servers $(FULL_STAMP) lint types ## Runs lint, types and all tests; installs the servers they need where it may
+test: servers $(FULL_STAMP) lint types jars ## Runs lint, types and all tests; installs the servers they need where it may
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal
 
 quick: $(FULL_STAMP) ## Runs the fast tests, in under a minute
@@ -49,6 +48,10 @@ clean: ## Removes caches and built files; .venv stays
 
 servers:
 	tests/setup_servers.sh
+
+# Before test processes side by side would fetch them into one cache.
+jars: $(FULL_STAMP)
+	$(PY) -W ignore -c 'from hwm_magics.spark.session import build; build().stop()'
 
 $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

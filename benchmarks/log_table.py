@@ -52,7 +52,7 @@ def seed_commit_info(version: int, low: str | None, high: str) -> SeedCommit:
     """
     from hwm_magics.core.commit_info import app_id, encode
     from hwm_magics.core.cursor import CursorKind, CursorType
-    from hwm_magics.core.model import CommitRecord, Watermark
+    from hwm_magics.core.observed import CommitRecord, Watermark
 
     kind = CursorType(CursorKind.TIMESTAMP, 6, "timestamp without time zone")
     mark = kind.value(high)

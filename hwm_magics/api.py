@@ -5,16 +5,20 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
-from hwm_magics.app import TargetStatus
 from hwm_magics.core.cursor import Scalar
-from hwm_magics.core.model import CommitRecord, LoadPlan, LoadResult, LoadSpec
+from hwm_magics.core.specs import LoadSpec
 from hwm_magics.errors import ConfigError
 from hwm_magics.jobs.context import LoadContext, Overrides, read_window
 from hwm_magics.jobs.failures import sealed
-from hwm_magics.jobs.load_job import LoadJob
-from hwm_magics.jobs.load_jobs import LoadJobs
+
+if TYPE_CHECKING:
+    from hwm_magics.app import TargetStatus
+    from hwm_magics.core.decided import LoadPlan, LoadResult
+    from hwm_magics.core.observed import CommitRecord
+    from hwm_magics.jobs.load_job import LoadJob
+    from hwm_magics.jobs.load_jobs import LoadJobs
 
 __all__ = ["history", "job", "load", "plan", "status", "table_exists", "watermark"]
 
@@ -143,6 +147,9 @@ def job(
     Args:
         background: Let ``.run()`` return at once; ``.wait()`` waits.
     """
+    from hwm_magics.jobs.load_job import LoadJob
+    from hwm_magics.jobs.load_jobs import LoadJobs
+
     request = _Request(
         what,
         connections=connections,
@@ -201,10 +208,10 @@ def load(
         backfill=backfill,
         dry_run=dry_run,
     )
-    if isinstance(made, LoadJob):
-        return made.run().wait()
     made.run()
-    return tuple(each.wait() for each in made)
+    if isinstance(made, Sequence):
+        return tuple(each.wait() for each in made)
+    return made.wait()
 
 
 @_guarded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import threading
 import time
 import uuid
@@ -14,28 +15,19 @@ from typing import TYPE_CHECKING, Literal
 
 from hwm_magics import errors
 from hwm_magics.core.cursor import CursorType, CursorValue
+from hwm_magics.core.decided import Decision, LoadPlan, LoadResult, ReadRows
 from hwm_magics.core.intent import Intent, cursor_spec, intend
-from hwm_magics.core.model import (
-    CommitRecord,
-    Decision,
-    Existence,
-    LoadPlan,
-    LoadResult,
-    LoadSpec,
-    Param,
-    ReadRows,
-    TargetState,
-    Watermark,
-)
+from hwm_magics.core.observed import CommitRecord, Existence, TargetState, Watermark
 from hwm_magics.core.plan import plan_load
 from hwm_magics.core.query import CursorExpression, SourceQuery, Way, prepare
+from hwm_magics.core.specs import LoadSpec
+from hwm_magics.core.statement import Param
 from hwm_magics.engines.base import Engine, Failpoint, OpenTarget, Progress, RunContext
 from hwm_magics.errors import (
     BlockedError,
     CommitConflictError,
     ConfigError,
     CursorColumnError,
-    EngineNotInstalledError,
     HwmError,
     StalePlanError,
 )
@@ -64,11 +56,13 @@ class Prepared:
         plan: The plan.
         target: The target, opened at the version that the plan was made with.
         source: The source; None when the plan was BLOCKED before it was asked.
+        reads_on_spark: Whether the engine takes rows that never come through this process.
     """
 
     plan: LoadPlan
     target: OpenTarget
     source: Source | None
+    reads_on_spark: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,19 +105,37 @@ class Workspace:
     failpoint: Failpoint = field(default=_no_failpoint)
 
     def engine(self, spec: LoadSpec) -> Engine:
-        """The engine of a load.
+        """The engine of a load; see :meth:`engine_named`."""
+        return self.engine_named(spec.engine)
+
+    def engine_named(self, name: str) -> Engine:
+        """An engine.
+
+        Args:
+            name: ``pandas``; ``spark``, in the session that the process has or in one that is built;
+                ``auto`` for Spark where the process has a session, and pandas elsewhere.
 
         Raises:
-            EngineNotInstalledError: It is not in this version.
+            EngineNotInstalledError: Its packages are not installed, or the session has no Delta Lake.
+            EngineError: Spark does not start.
         """
-        if spec.engine not in ("auto", "pandas"):
-            raise EngineNotInstalledError(
-                f"engine: {spec.engine} is not in this version of hwm_magics",
-                hint="use engine: pandas, or leave it out",
-            )
+        if name == "spark" or (name == "auto" and "pyspark" in sys.modules):
+            from hwm_magics.spark import session
+
+            found = session.active()
+            if found is None and name == "spark":
+                found = session.build()
+            if found is not None:
+                from hwm_magics.engines.spark_engine import SparkEngine
+
+                return SparkEngine(self.connections, found)
         from hwm_magics.engines.pandas_engine import PandasEngine
 
         return PandasEngine(self.connections)
+
+    def table_exists(self, connection: str, table: str | None = None, path: str | None = None) -> bool:
+        """Whether a Delta table is there; see :meth:`hwm_magics.engines.base.Engine.table_exists`."""
+        return self.engine_named("auto").table_exists(connection, table=table, path=path)
 
     def source(self, spec: LoadSpec) -> Source:
         """The source of a load, connected.
@@ -172,7 +184,7 @@ class Workspace:
                 asked = replace(source.observe(_request(spec, query, intent, values)), asked_at=asked_at)
                 self.failpoint("after_clock")
             plan = plan_load(spec, query, target.state, asked, values=values, abilities=engine.capabilities)
-            yield Prepared(plan, target, source)
+            yield Prepared(plan, target, source, engine.capabilities.parallel_reads)
 
     def load(
         self,
@@ -354,7 +366,8 @@ def _execute(ready: Prepared, run: RunContext) -> LoadResult:
             watermark_after=plan.before,
             warnings=plan.warnings,
         )
-    result = ready.target.execute(plan, ready.source.open(reading.statement), run)
+    rows = ready.source.spark_read(reading.statement) if ready.reads_on_spark else None
+    result = ready.target.execute(plan, rows or ready.source.open(reading.statement), run)
     return replace(result, warnings=plan.warnings + result.warnings)
 
 

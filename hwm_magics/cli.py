@@ -18,7 +18,7 @@ from hwm_magics import __version__
 from hwm_magics.errors import BlockedError, ConfigError, HwmError
 
 if TYPE_CHECKING:
-    from hwm_magics.core.model import LoadSpec
+    from hwm_magics.core.specs import LoadSpec
     from hwm_magics.jobs.context import LoadContext, Overrides
     from hwm_magics.jobs.load_job import LoadJob
     from hwm_magics.jobs.load_jobs import LoadJobs
@@ -118,7 +118,7 @@ def plan(
     file: Path, *, params: tuple[str, ...], as_json: bool, detailed_exitcode: bool, quiet: bool, **flags: Any
 ) -> int:
     """Show what a run would do now. Nothing is written."""
-    from hwm_magics.core.model import Decision
+    from hwm_magics.core.decided import Decision
     from hwm_magics.core.render import to_text
     from hwm_magics.jobs.report import plan_to_json, plan_told
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,12 +41,22 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         room.close()
 
 
+@pytest.fixture(autouse=True)
+def no_session_by_chance(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide this process's Spark session from tests that did not ask for it: `engine: auto` would take it."""
+    if "pyspark" in sys.modules and "spark" not in request.fixturenames:
+        monkeypatch.setattr("hwm_magics.spark.session.active", lambda: None)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests by what their fixtures need."""
     for item in items:
         for fixture, mark in FIXTURE_MARKS.items():
             if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(mark)
+        if "spark" in getattr(item, "fixturenames", ()) or "[spark" in item.name:
+            item.add_marker("spark")
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sees to it that the tests find a PostgreSQL server and the ODBC drivers of PostgreSQL and SQLite.
+# Sees to it that the tests find a PostgreSQL server, the ODBC drivers of PostgreSQL and SQLite, and Java for Spark.
 # Installs what is missing where it may (root or password-free sudo, and apt-get); otherwise says what to
 # install, and fails if CI=true. Starts nothing: the tests run a server of their own.
 set -euo pipefail
@@ -20,7 +20,12 @@ has_driver() { # NAME: registered under this name
   has_odbc && odbcinst -q -d -n "$1" >/dev/null 2>&1
 }
 
+has_java() {
+  java -version >/dev/null 2>&1 || [ -x "${JAVA_HOME:-/nowhere}/bin/java" ]
+}
+
 missing_packages() {
+  has_java || echo openjdk-17-jre-headless
   has_postgres || echo postgresql
   has_odbc || echo unixodbc
   has_driver "PostgreSQL Unicode" || echo odbc-postgresql
@@ -33,7 +38,7 @@ if [ ${#missing[@]} -eq 0 ]; then
 fi
 
 give_up() { # REASON
-  echo "The tests need PostgreSQL's server, unixODBC, and its drivers for PostgreSQL and SQLite."
+  echo "The tests need PostgreSQL's server, unixODBC with its drivers for PostgreSQL and SQLite, and Java 17."
   echo "$1"
   echo "On Debian and Ubuntu: apt-get install --no-install-recommends ${missing[*]}"
   if [ "${CI:-}" = true ]; then exit 1; fi

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from hwm_magics.arrow.types import delta_type, is_binary, is_list, is_text
 from hwm_magics.core.schema import lossless
@@ -94,6 +93,8 @@ def cast_array(array: pa.Array, dtype: pa.DataType, name: str) -> pa.Array:
 def _proven(array: pa.Array, cast: _Cast) -> pa.Array:
     done = cast.run(array)
     if cast.prove:
+        import pyarrow.compute as pc
+
         back = done.cast(array.type)
         same = pc.equal(back, array)
         if pa.types.is_floating(array.type):

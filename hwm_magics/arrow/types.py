@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from hwm_magics.core.model import Column
+from hwm_magics.core.observed import Column
 from hwm_magics.errors import SchemaMismatchError
 
 __all__ = [
@@ -105,7 +105,7 @@ def arrow_type(text: str) -> pa.DataType:
     """The Arrow type in which values of a Delta type travel.
 
     Args:
-        text: A Delta type, as :class:`~hwm_magics.core.model.Column` writes it.
+        text: A Delta type, as :class:`~hwm_magics.core.observed.Column` writes it.
 
     Raises:
         SchemaMismatchError: There is no such type.

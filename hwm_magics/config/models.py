@@ -27,7 +27,7 @@ from hwm_magics.config.fields import (
     of,
 )
 from hwm_magics.connections.secrets import Secret
-from hwm_magics.core.model import Boundary, FuturePolicy, NullPolicy, SchemaPolicy, WriteMode
+from hwm_magics.core.specs import Boundary, FuturePolicy, NullPolicy, SchemaPolicy, WriteMode
 
 __all__ = [
     "FILE_FORMATS",
@@ -185,7 +185,7 @@ class ReadModel(Strict):
         None, description="How to tell what is new."
     )
     partition: Annotated[PartitionModel | None, block("column: …, count: …")] = Field(
-        None, description="Reading in parallel parts (not in this version yet)."
+        None, description="Reading in parallel parts (Spark engine)."
     )
     options: Annotated[ReadOptionsModel | None, block("key: value")] = Field(
         None, description="Options for the source."

@@ -11,11 +11,19 @@ from typing import Any, TypeVar
 from hwm_magics.config.durations import span
 from hwm_magics.config.excerpts import show_value
 from hwm_magics.config.fields import option_value
-from hwm_magics.config.models import IncrementalMode, IncrementalModel, ReadModel, WriteModel
+from hwm_magics.config.models import IncrementalMode, IncrementalModel, PartitionModel, ReadModel, WriteModel
 from hwm_magics.config.yaml_loader import Path, format_path
 from hwm_magics.connections.words import did_you_mean, listed
 from hwm_magics.core.cursor import Scalar
-from hwm_magics.core.model import Boundary, CursorSpec, FuturePolicy, NullPolicy, SchemaPolicy, WriteMode
+from hwm_magics.core.specs import (
+    Boundary,
+    CursorSpec,
+    FuturePolicy,
+    NullPolicy,
+    Partition,
+    SchemaPolicy,
+    WriteMode,
+)
 
 __all__ = ["Cursor", "Read", "Report", "Write", "below", "resolve_read", "resolve_write"]
 
@@ -28,7 +36,7 @@ _DATE_FORMATS = {"iso": None, "sql_server": None, "us": "%m/%d/%Y", "eu": "%d/%m
 
 @dataclass(slots=True)
 class Cursor:
-    """``read.incremental``; attributes as of :class:`~hwm_magics.core.model.CursorSpec`."""
+    """``read.incremental``; attributes as of :class:`~hwm_magics.core.specs.CursorSpec`."""
 
     column: str | None = None
     fallback: str | None = None
@@ -49,7 +57,7 @@ class Cursor:
 
 @dataclass(slots=True)
 class Read:
-    """``read``; attributes as of :class:`~hwm_magics.core.model.ReadSpec`."""
+    """``read``; attributes as of :class:`~hwm_magics.core.specs.ReadSpec`."""
 
     connection: str | None = None
     format: str | None = None
@@ -59,6 +67,7 @@ class Read:
     where: str | None = None
     cursor: Cursor | None = None
     options: dict[str, object] = field(default_factory=dict)
+    partition: Partition | None = None
 
 
 @dataclass(slots=True)
@@ -134,7 +143,20 @@ def resolve_read(model: ReadModel, path: Path, report: Report, note: Report) -> 
         where,
         cursor,
         {key: option_value(key, value) for key, value in ((options and options.model_extra) or {}).items()},
+        _partition(model.partition, (*path, "partition"), report),
     )
+
+
+def _partition(model: PartitionModel | None, path: Path, report: Report) -> Partition | None:
+    if model is None:
+        return None
+    if model.column is None or model.count is None:
+        report(path, "a read in parallel parts needs both: {column: id, count: 8}")
+        return None
+    if model.count < 1:
+        report((*path, "count"), f"{model.count} parts can't be read: write 1 or more")
+        return None
+    return Partition(model.column, model.count)
 
 
 def _cursor(model: IncrementalModel, path: Path, report: Report, note: Report) -> Cursor:

@@ -15,7 +15,7 @@ from hwm_magics.connections.base import StorageConnection, path_problem
 from hwm_magics.connections.registry import Connections
 from hwm_magics.connections.words import did_you_mean, listed
 from hwm_magics.core.cursor import Scalar
-from hwm_magics.core.model import LoadSpec, ReadSpec, SchemaPolicy, WriteMode, WriteSpec
+from hwm_magics.core.specs import LoadSpec, ReadSpec, SchemaPolicy, WriteMode, WriteSpec
 from hwm_magics.errors import ConfigError
 
 __all__ = ["NodeContext", "build_load", "default_name", "simple_table"]
@@ -140,6 +140,7 @@ def _read_spec(read: Read, connection: str, context: NodeContext) -> ReadSpec:
         read.cursor.spec() if read.cursor is not None else None,
         dict(context.params),
         read.options,
+        read.partition,
     )
 
 
@@ -254,8 +255,6 @@ def _not_yet(model: ReadModel, path: Path, context: NodeContext) -> None:
             (*path, "format"),
             f"jdbc {_LATER}: write sql_server, postgres, sqlite, odbc or sql, as the connection is",
         )
-    if model.partition is not None:
-        context.report((*path, "partition"), f"reading in parallel parts {_LATER}: leave partition away")
 
 
 def _check_connections(node: NodeModel, read: Read | None, write: Write | None, context: NodeContext) -> None:

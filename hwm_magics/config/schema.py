@@ -22,7 +22,7 @@ from hwm_magics.connections.registry import Connections
 from hwm_magics.connections.secrets import Secret
 from hwm_magics.connections.words import did_you_mean, listed
 from hwm_magics.core.cursor import Scalar
-from hwm_magics.core.model import LoadSpec
+from hwm_magics.core.specs import LoadSpec
 from hwm_magics.errors import ConfigError, Problem
 
 __all__ = ["EXAMPLE", "Body", "parse", "read_body"]

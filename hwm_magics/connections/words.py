@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 __all__ = ["did_you_mean", "listed", "near_miss"]
@@ -15,6 +14,8 @@ def near_miss(word: str, known: Iterable[str]) -> str | None:
     folded = word.casefold().replace("-", "_").strip()
     if folded in by_folded:
         return by_folded[folded]
+    import difflib
+
     found = difflib.get_close_matches(folded, by_folded, n=1, cutoff=0.65)
     return by_folded[found[0]] if found else None
 

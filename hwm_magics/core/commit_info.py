@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from hwm_magics.core.cursor import CursorValue
-from hwm_magics.core.model import CommitRecord, ForeignEvent, SourceIdentity, Watermark
+from hwm_magics.core.observed import CommitRecord, ForeignEvent, SourceIdentity, Watermark
 from hwm_magics.errors import TargetUnknownError
 
 __all__ = [
@@ -86,6 +86,10 @@ def app_id(node: str) -> str:
     return f"hwm_magics/{node}"
 
 
+BOOKKEEPING = frozenset({"create", "anchor"})
+"""Kinds of our commits that load nothing: the empty table of a first run, and a sequence started anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class LogEntry:
     """One commit of a Delta log, as far as the walk needs it.
@@ -126,7 +130,6 @@ class Walk:
         restores: RESTOREs passed on the way, as sentences.
         other_nodes: Other nodes whose commits were met.
         created: Whether the node's own creation of the empty table was met.
-        complete: Whether the walk ended by itself, not because the log's older files are gone.
     """
 
     loads: tuple[CommitRecord, ...] = ()
@@ -135,7 +138,6 @@ class Walk:
     restores: tuple[str, ...] = ()
     other_nodes: tuple[str, ...] = ()
     created: bool = False
-    complete: bool = True
 
 
 def encode(record: CommitRecord) -> str:
@@ -263,7 +265,7 @@ def written(metrics: Mapping[str, object]) -> Written:
     return Written(rows, updated, files)
 
 
-def walk(entries: Iterable[LogEntry], node: str, *, complete: bool = True) -> Walk:
+def walk(entries: Iterable[LogEntry], node: str) -> Walk:
     """Walk a log back from a version to the node's last load that still holds.
 
     A commit of the node gives the mark. A RESTORE to version n continues at n; one to a moment
@@ -276,7 +278,6 @@ def walk(entries: Iterable[LogEntry], node: str, *, complete: bool = True) -> Wa
     Args:
         entries: The log's commits, newest first, without gaps.
         node: The node.
-        complete: Whether the entries reach back to the table's beginning.
 
     Returns:
         What was found.
@@ -290,23 +291,20 @@ def walk(entries: Iterable[LogEntry], node: str, *, complete: bool = True) -> Wa
     others: list[str] = []
     replaced: CommitRecord | None = None
     cut = False
-    ended = False
     created = False
     for entry in _holding(entries, restores):
         record = decode(entry)
         if record is not None and record.node != node and record.node not in others:
             others.append(record.node)
         if record is not None and record.node == node:
-            if record.kind == "create":
-                created = True
+            if record.kind in BOOKKEEPING:
+                created = created or record.kind == "create"
                 continue
             if cut:
                 replaced = record
-                ended = True
                 break
             loads.append(record)
             if record.kind in ("full_reload", "first_run") or _enough(loads):
-                ended = True
                 break
             continue
         event = _event(entry)
@@ -316,12 +314,9 @@ def walk(entries: Iterable[LogEntry], node: str, *, complete: bool = True) -> Wa
             events.append(event)
         if event.effect == "replaces":
             if loads:
-                ended = True
                 break
             cut = True
-    return Walk(
-        tuple(loads), replaced, tuple(events), tuple(restores), tuple(others), created, complete or ended
-    )
+    return Walk(tuple(loads), replaced, tuple(events), tuple(restores), tuple(others), created)
 
 
 def other_nodes(entries: Iterable[LogEntry], node: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from hwm_magics.core.model import (
+from hwm_magics.core.decided import (
     AppendRows,
     ApplyTransform,
     CheckSchema,
@@ -22,12 +22,12 @@ from hwm_magics.core.model import (
     RegisterTable,
     ReplaceTable,
     ReplaceWindow,
-    Statement,
     Step,
-    Watermark,
-    WriteMode,
 )
+from hwm_magics.core.observed import Watermark
 from hwm_magics.core.query import display
+from hwm_magics.core.specs import WriteMode
+from hwm_magics.core.statement import Statement
 
 __all__ = ["Explanation", "Side", "duration", "explain", "plan_to_dict", "receipt", "result_to_dict"]
 

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hwm_magics.core.model import (
-    Blocker,
-    CursorSpec,
-    Decision,
-    Existence,
-    LoadSpec,
-    TargetState,
-    Watermark,
-    WriteMode,
-)
+from hwm_magics.core.decided import Blocker, Decision
+from hwm_magics.core.observed import Existence, TargetState, Watermark
 from hwm_magics.core.query import SourceQuery, Way
+from hwm_magics.core.specs import CursorSpec, LoadSpec, WriteMode
 from hwm_magics.core.window import Low, low_bound
 from hwm_magics.errors import CursorColumnError
 
@@ -364,6 +357,8 @@ def _why_data(target: TargetState) -> str:
         return "the table was restored to a version before its first load"
     if target.seq:
         return "the log that recorded its loads has expired"
+    if target.forgotten:
+        return "the log has expired, and no longer tells of any load"
     return "no load is recorded"
 
 

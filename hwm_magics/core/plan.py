@@ -6,23 +6,12 @@ import hashlib
 from dataclasses import replace
 
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue
+from hwm_magics.core.decided import Blocker, Decision, LoadPlan, Window
 from hwm_magics.core.intent import Intent, cursor_spec, intend
-from hwm_magics.core.model import (
-    Blocker,
-    CursorSpec,
-    Decision,
-    FuturePolicy,
-    LoadPlan,
-    LoadSpec,
-    NullPolicy,
-    Param,
-    SourceState,
-    TargetState,
-    Watermark,
-    Window,
-    WriteMode,
-)
+from hwm_magics.core.observed import SourceState, TargetState, Watermark
 from hwm_magics.core.query import CursorExpression, SourceQuery
+from hwm_magics.core.specs import CursorSpec, FuturePolicy, LoadSpec, NullPolicy, WriteMode
+from hwm_magics.core.statement import Param
 from hwm_magics.core.steps import Abilities, Blocked, Planned, plan_steps
 from hwm_magics.errors import CursorColumnError, HwmError
 

@@ -11,11 +11,13 @@ from itertools import starmap
 from typing import TYPE_CHECKING
 
 from hwm_magics.core.cursor import CursorKind, CursorValue, Scalar
-from hwm_magics.core.model import Param, ReadSpec, Statement, Window, WriteSpec
+from hwm_magics.core.decided import Window
+from hwm_magics.core.specs import ReadSpec, WriteSpec
 from hwm_magics.core.sql_cursor import CursorExpression
 from hwm_magics.core.sql_names import quote, quote_table, split_name, table_parts
 from hwm_magics.core.sql_statement import Draft, Reading
 from hwm_magics.core.sql_text import RESERVED_NAMES, SqlText, everything, is_target_hole
+from hwm_magics.core.statement import Param, Statement
 from hwm_magics.errors import ConfigError
 
 if TYPE_CHECKING:

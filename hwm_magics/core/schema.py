@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from hwm_magics.core.model import Column, SchemaChange, SchemaPolicy
+from hwm_magics.core.decided import SchemaChange
+from hwm_magics.core.observed import Column
+from hwm_magics.core.specs import SchemaPolicy
 
 __all__ = ["clashes", "compare", "lossless"]
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hwm_magics.core.cursor import CursorValue, Scalar
-from hwm_magics.core.model import Param, Statement, Window
+from hwm_magics.core.decided import Window
 from hwm_magics.core.sql_cursor import CursorExpression
 from hwm_magics.core.sql_text import Hole, SqlText
+from hwm_magics.core.statement import Param, Statement
 from hwm_magics.errors import ConfigError
 
 __all__ = ["FIRST_RUN_HINT", "Draft", "Reading"]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from hwm_magics.core.cursor import Scalar
-from hwm_magics.core.model import Param
 from hwm_magics.core.sql_names import fold, quote_table
+from hwm_magics.core.statement import Param
 
 __all__ = ["LOW_NAMES", "RESERVED_NAMES", "Columns", "Hole", "SqlText", "everything", "is_target_hole"]
 

@@ -4,38 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from hwm_magics.core.model import (
+from hwm_magics.core.decided import (
     AppendRows,
     ApplyTransform,
     Blocker,
     CheckSchema,
-    Column,
     Commit,
     CreateTable,
     Decision,
     Deduplicate,
-    Existence,
     LoadPlan,
-    LoadSpec,
     MergeRows,
-    NullPolicy,
     OptimizeTable,
-    Param,
     ReadRows,
     RecogniseRows,
     RegisterTable,
     ReplaceTable,
     ReplaceWindow,
     SchemaChange,
-    SourceState,
-    Statement,
     Step,
-    TargetState,
     Window,
-    WriteMode,
 )
+from hwm_magics.core.observed import Column, Existence, SourceState, TargetState
 from hwm_magics.core.query import SourceQuery, Way
 from hwm_magics.core.schema import clashes, compare
+from hwm_magics.core.specs import LoadSpec, NullPolicy, WriteMode
+from hwm_magics.core.statement import Param, Statement
 
 __all__ = ["Abilities", "Blocked", "Planned", "plan_steps"]
 
@@ -48,11 +42,13 @@ class Abilities:
         engine: Its name.
         liquid_clustering: Whether ``cluster_by`` makes a clustered table.
         cluster_fallback: What it does for ``cluster_by`` instead, in words.
+        parallel_reads: Whether it reads a source in parallel parts.
     """
 
     engine: str = "pandas"
     liquid_clustering: bool = False
     cluster_fallback: str = "the files are z-ordered after each load that writes"
+    parallel_reads: bool = False
 
 
 class Blocked(Exception):  # noqa: N818 - it carries a blocker out of the planning functions, and no further
@@ -99,7 +95,7 @@ def plan_steps(planned: Planned) -> LoadPlan:
     _check_columns(planned)
     first_run = _reads_first_run(plan)
     statement = _rows(planned, first_run=first_run, window=plan.window)
-    notes = [*plan.notes, *_cluster_notes(planned)]
+    notes = [*plan.notes, *_cluster_notes(planned), *_partition_notes(planned)]
     warnings = list(plan.warnings)
     change = SchemaChange()
     exists = target.existence is Existence.EXISTS
@@ -226,6 +222,20 @@ def _cluster_notes(planned: Planned) -> list[str]:
     return [
         f"cluster_by {columns}: the {abilities.engine} engine can't cluster a table; {abilities.cluster_fallback}"
     ]
+
+
+def _partition_notes(planned: Planned) -> list[str]:
+    partition, abilities = planned.spec.read.partition, planned.abilities
+    if partition is None:
+        return []
+    if not abilities.parallel_reads:
+        return [f"read.partition: the {abilities.engine} engine reads in one stream"]
+    high = planned.plan.window.high if planned.plan.window is not None else None
+    if high is None:
+        return [
+            "read.partition: the parts are read in transactions of their own, and nothing bounds them above"
+        ]
+    return []
 
 
 def _steps(planned: Planned, statement: Statement, change: SchemaChange) -> list[Step]:

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 from hwm_magics.core.commit_info import settled
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue
-from hwm_magics.core.model import Boundary, CommitRecord, CursorSpec, Watermark
+from hwm_magics.core.observed import CommitRecord, Watermark
+from hwm_magics.core.specs import Boundary, CursorSpec
 
 __all__ = ["DEFAULT_LAG", "TAIL", "Low", "low_bound"]
 

@@ -8,21 +8,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from hwm_magics.core.cursor import CursorType, CursorValue, Scalar
-from hwm_magics.core.model import (
-    CommitRecord,
-    LoadPlan,
-    LoadResult,
-    LoadSpec,
-    TargetState,
-)
+from hwm_magics.core.decided import LoadPlan, LoadResult
+from hwm_magics.core.observed import CommitRecord, TargetState
 from hwm_magics.core.query import CursorExpression
+from hwm_magics.core.specs import LoadSpec
 from hwm_magics.core.steps import Abilities
 from hwm_magics.errors import LoadCancelled
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hwm_magics.stream import BatchStream
+    from hwm_magics.stream import BatchStream, SparkRead
 
 __all__ = ["Engine", "Failpoint", "OpenTarget", "Progress", "RunContext"]
 
@@ -36,12 +32,16 @@ class Progress:
         rows: Rows read so far.
         bytes: Their size in memory, in bytes.
         total: Rows expected; None when unknown.
+        tasks_done, tasks: How many of the job's tasks are done, and how many are known so far, where
+            the engine works in tasks; 0 elsewhere.
     """
 
     phase: str
     rows: int = 0
     bytes: int = 0
     total: int | None = None
+    tasks_done: int = 0
+    tasks: int = 0
 
 
 Failpoint = Callable[[str], None]
@@ -114,14 +114,15 @@ class OpenTarget(Protocol):
         """The type of the cursor column in the target; None when it has no such column."""
         ...
 
-    def execute(self, plan: LoadPlan, stream: BatchStream, run: RunContext) -> LoadResult:
+    def execute(self, plan: LoadPlan, stream: BatchStream | SparkRead, run: RunContext) -> LoadResult:
         """Carry out a plan's steps: one read, one commit.
 
         The commit is a compare-and-set on this handle's version.
 
         Args:
             plan: A plan made from :attr:`state`, with steps.
-            stream: The rows of its statement.
+            stream: The rows of its statement; those that Spark reads by itself come only to an
+                engine whose :attr:`~hwm_magics.core.steps.Abilities.parallel_reads` is true.
             run: The attempt.
 
         Raises:
@@ -148,7 +149,7 @@ class Engine(Protocol):
             cursor: The cursor that its query names; by default the one in ``read.incremental``.
 
         Never raises for what it finds: what can't be told comes back as a state of
-        :attr:`~hwm_magics.core.model.Existence.UNKNOWN` with its evidence.
+        :attr:`~hwm_magics.core.observed.Existence.UNKNOWN` with its evidence.
 
         Raises:
             ConfigError: The target's address itself is refused (it leaves the connection's root).

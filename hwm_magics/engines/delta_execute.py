@@ -7,13 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from hwm_magics.core.commit_info import LogEntry, written
-from hwm_magics.core.model import (
+from hwm_magics.core.decided import (
     AppendRows,
     ApplyTransform,
     CheckSchema,
-    Column,
     Commit,
-    CommitRecord,
     CreateTable,
     Decision,
     Deduplicate,
@@ -24,8 +22,8 @@ from hwm_magics.core.model import (
     RegisterTable,
     ReplaceTable,
     ReplaceWindow,
-    SourceIdentity,
 )
+from hwm_magics.core.observed import Column, CommitRecord, SourceIdentity
 from hwm_magics.core.query import CursorExpression
 from hwm_magics.engines.base import Progress, RunContext
 from hwm_magics.engines.delta_log import LogReader
@@ -53,7 +51,7 @@ class Outcome:
     """What came of a walk.
 
     Attributes:
-        status: As in :class:`~hwm_magics.core.model.LoadResult`.
+        status: As in :class:`~hwm_magics.core.decided.LoadResult`.
         version: The version that was committed; None for none.
         written: Rows that the commit holds, by its own metrics; None when it does not say.
         updated: Of those, rows that replaced another.

@@ -15,10 +15,11 @@ from hwm_magics.errors import TargetUnknownError, clean_message
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-__all__ = ["Address", "open_table"]
+__all__ = ["Address", "local_absence", "open_table"]
 
-_STAGED = re.compile(r"0{20}\.json#\d+")
-"""What a creation leaves that died just before its commit: the first commit under a name that is no commit's."""
+_STAGED = re.compile(r"0{20}\.json#\d+|\.{1,2}0{20}\.json\.[\w-]+\.tmp(\.crc)?")
+"""What a creation leaves that died just before its commit, by delta-rs or by Spark: the first commit under a
+name that is no commit's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def open_table(address: Address) -> tuple[DeltaTable | None, str]:
     from deltalake.exceptions import TableNotFoundError
 
     if address.folder is not None:
-        absent = _local_absence(address.folder)
+        absent = local_absence(address.folder)
         if absent:
             return None, absent
     try:
@@ -87,7 +88,7 @@ def _told(error: BaseException) -> str:
     return clean_message(text)
 
 
-def _local_absence(folder: Path) -> str:
+def local_absence(folder: Path) -> str:
     """How the absence of a local table is established; "" when something is there."""
     try:
         if not folder.exists():

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, Scalar, TextForm
-from hwm_magics.core.model import Column
+from hwm_magics.core.observed import Column
 from hwm_magics.core.query import CursorExpression
 from hwm_magics.engines.delta_sql import maximum
 from hwm_magics.errors import CursorColumnError, QueryError, TargetReadError, clean_message
@@ -59,8 +59,7 @@ def query(table: DeltaTable, sql: str) -> pa.Table:
 
 
 def highest(table: DeltaTable, cursor: CursorExpression) -> CursorValue | None:
-    """MAX(cursor) over the table's data; None when there is none."""
-    """MAX(cursor) over the data; the form of a text cursor is read off the value."""
+    """MAX(cursor) over the table's data; None when there is none. A text's form is read off the value."""
     found = scalar(table, maximum(cursor))
     if isinstance(found, str):
         return CursorType(CursorKind.TEXT, form=TextForm.of(found)).value(found)

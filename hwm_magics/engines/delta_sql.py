@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from hwm_magics.core.cursor import CursorKind, CursorValue
-from hwm_magics.core.model import Window
+from hwm_magics.core.decided import Window
 from hwm_magics.core.query import CursorExpression
 
 __all__ = ["bounded", "condition", "literal", "maximum"]

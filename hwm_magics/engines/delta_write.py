@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from hwm_magics.core.commit_info import app_id, encode
-from hwm_magics.core.model import CommitRecord
+from hwm_magics.core.observed import CommitRecord
 from hwm_magics.engines.delta_log import LogReader
 from hwm_magics.errors import (
     CommitConflictError,

@@ -9,19 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hwm_magics.connections.local import LocalConnection
-from hwm_magics.core.commit_info import app_id, decode, other_nodes, walk
+from hwm_magics.core.commit_info import BOOKKEEPING, app_id, decode, other_nodes, walk
 from hwm_magics.core.cursor import CursorType, CursorValue, Scalar
+from hwm_magics.core.decided import LoadPlan, LoadResult
 from hwm_magics.core.intent import needs_target_maximum, replaces_rows
-from hwm_magics.core.model import (
-    CommitRecord,
-    Existence,
-    LoadPlan,
-    LoadResult,
-    LoadSpec,
-    TargetState,
-    WriteSpec,
-)
+from hwm_magics.core.observed import CommitRecord, Existence, TargetState
 from hwm_magics.core.query import CursorExpression
+from hwm_magics.core.specs import LoadSpec, WriteSpec
 from hwm_magics.core.steps import Abilities
 from hwm_magics.engines.base import RunContext
 from hwm_magics.engines.delta_execute import Execution, Outcome, commit_mark
@@ -38,13 +32,13 @@ from hwm_magics.errors import (
     TargetUnknownError,
     UnsupportedByEngineError,
 )
+from hwm_magics.stream import BatchStream, SparkRead
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
     from hwm_magics.connections.registry import Connections
     from hwm_magics.engines.rows import RowCounts
-    from hwm_magics.stream import BatchStream
 
 __all__ = ["PandasEngine"]
 
@@ -103,7 +97,7 @@ class PandasEngine:
         if table is None:
             return ()
         found = (decode(entry) for entry in LogReader(table).back_from(table.version()))
-        loads = (record for record in found if record is not None and record.kind != "create")
+        loads = (record for record in found if record is not None and record.kind not in BOOKKEEPING)
         return tuple(islice(loads, limit))
 
     def set_watermark(self, spec: LoadSpec, record: CommitRecord) -> int:
@@ -189,10 +183,14 @@ class DeltaTarget:
             return None
         return cursor_type_of(schema.field(cursor.column).type)
 
-    def execute(self, plan: LoadPlan, stream: BatchStream, run: RunContext) -> LoadResult:
+    def execute(self, plan: LoadPlan, stream: BatchStream | SparkRead, run: RunContext) -> LoadResult:
         """Carry out a plan's steps: one read, one commit."""
         started = time.perf_counter()
         from hwm_magics.engines.rows import RowCounts
+
+        if isinstance(stream, SparkRead):
+            msg = "the pandas engine was handed a read of Spark's"
+            raise TypeError(msg)
 
         counts = RowCounts()
         try:

@@ -13,12 +13,15 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hwm_magics.arrow import arrow_scalar, cast_batch, columns_of, row_keys
+from hwm_magics.arrow import arrow_scalar, cast_batch, columns_of
 from hwm_magics.arrow.build import booleans, integers, scalar, texts
+from hwm_magics.arrow.keys import row_keys
 from hwm_magics.core.cursor import CursorValue
-from hwm_magics.core.model import Column, RecogniseRows, SchemaChange, SchemaPolicy
+from hwm_magics.core.decided import RecogniseRows, SchemaChange
+from hwm_magics.core.observed import Column
 from hwm_magics.core.query import CursorExpression
 from hwm_magics.core.schema import clashes, compare
+from hwm_magics.core.specs import SchemaPolicy
 from hwm_magics.errors import SchemaMismatchError
 
 __all__ = [

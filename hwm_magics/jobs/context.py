@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwm_magics.config.project import Project, find_project, read_connections
-from hwm_magics.config.schema import read_body
 from hwm_magics.connections.base import Connection, DatabaseConnection
 from hwm_magics.connections.objects import ObjectConnection, recognise
 from hwm_magics.connections.registry import Connections
 from hwm_magics.connections.words import did_you_mean, listed
 from hwm_magics.core.cursor import Scalar
-from hwm_magics.core.model import CommitRecord, LoadSpec, ReadSpec, Statement
+from hwm_magics.core.observed import CommitRecord
+from hwm_magics.core.specs import LoadSpec, ReadSpec
+from hwm_magics.core.statement import Statement
 from hwm_magics.errors import ConfigError, HwmError, Problem
-from hwm_magics.jobs.load_jobs import in_order
+from hwm_magics.jobs.order import in_order
 
 if TYPE_CHECKING:
     from hwm_magics.app import Workspace
@@ -197,6 +198,8 @@ class LoadContext:
         if isinstance(source, LoadSpec):
             loads: tuple[LoadSpec, ...] = (source,)
         else:
+            from hwm_magics.config.schema import read_body
+
             text: Any = source
             if isinstance(source, Path) or (isinstance(source, str) and _is_path(source)):
                 path = Path(source)
@@ -233,9 +236,7 @@ class LoadContext:
 
     def table_exists(self, connection: str, table: str | None = None, path: str | None = None) -> bool:
         """Whether a Delta table is there; see :meth:`hwm_magics.engines.base.Engine.table_exists`."""
-        from hwm_magics.engines.pandas_engine import PandasEngine
-
-        return PandasEngine(self.connections).table_exists(connection, table=table, path=path)
+        return self.workspace.table_exists(connection, table=table, path=path)
 
     def test(self, name: str) -> str:
         """Try a connection.

@@ -13,7 +13,8 @@ from hwm_magics.jobs.failures import sealed
 from hwm_magics.jobs.states import JobStatus, Loader, Observers
 
 if TYPE_CHECKING:
-    from hwm_magics.core.model import LoadPlan, LoadResult, LoadSpec
+    from hwm_magics.core.decided import LoadPlan, LoadResult
+    from hwm_magics.core.specs import LoadSpec
     from hwm_magics.engines.base import Progress
 
 __all__ = ["LoadJob"]
@@ -117,7 +118,7 @@ class LoadJob:
         plan = self.plan
         if plan is None or plan.writes or plan.blocker is not None or not self._claim():
             return False
-        from hwm_magics.core.model import LoadResult
+        from hwm_magics.core.decided import LoadResult
 
         self._end(
             JobStatus.SUCCEEDED,

@@ -7,42 +7,15 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, overload
 
-from hwm_magics.errors import BlockedError, ConfigError, HwmError, PlanError
+from hwm_magics.errors import BlockedError, HwmError, PlanError
 from hwm_magics.jobs.failures import sealed
 from hwm_magics.jobs.load_job import LoadJob
 from hwm_magics.jobs.states import JobStatus, Observers
 
 if TYPE_CHECKING:
-    from hwm_magics.core.model import LoadPlan, LoadResult, LoadSpec
+    from hwm_magics.core.decided import LoadPlan, LoadResult
 
-__all__ = ["LoadJobs", "in_order"]
-
-
-def in_order(specs: Iterable[LoadSpec]) -> tuple[LoadSpec, ...]:
-    """Put loads behind those that they depend on, and otherwise leave them as written.
-
-    Dependencies that are not among them count as met.
-
-    Raises:
-        ConfigError: They depend on each other in a circle.
-    """
-    waiting = list(specs)
-    here = {spec.node for spec in waiting}
-    ordered: list[LoadSpec] = []
-    done: set[str] = set()
-    while waiting:
-        ready = next(
-            (spec for spec in waiting if all(n in done or n not in here for n in spec.depends_on)), None
-        )
-        if ready is None:
-            names = ", ".join(spec.node for spec in waiting)
-            raise ConfigError(
-                f"these nodes depend on each other in a circle: {names}", hint="correct depends_on"
-            )
-        waiting.remove(ready)
-        ordered.append(ready)
-        done.add(ready.node)
-    return tuple(ordered)
+__all__ = ["LoadJobs"]
 
 
 class LoadJobs(Sequence[LoadJob]):

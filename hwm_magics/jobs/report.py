@@ -23,7 +23,8 @@ from hwm_magics.jobs.failures import sealed
 from hwm_magics.jobs.states import JobStatus
 
 if TYPE_CHECKING:
-    from hwm_magics.core.model import LoadPlan, LoadSpec
+    from hwm_magics.core.decided import LoadPlan
+    from hwm_magics.core.specs import LoadSpec
     from hwm_magics.jobs.load_job import LoadJob
 
 __all__ = [

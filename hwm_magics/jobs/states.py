@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 from hwm_magics.jobs.failures import sealed
 
 if TYPE_CHECKING:
-    from hwm_magics.core.model import CommitRecord, LoadPlan, LoadResult, LoadSpec
+    from hwm_magics.core.decided import LoadPlan, LoadResult
+    from hwm_magics.core.observed import CommitRecord
+    from hwm_magics.core.specs import LoadSpec
     from hwm_magics.engines.base import Progress
 
 __all__ = ["JobStatus", "Loader", "Observers"]

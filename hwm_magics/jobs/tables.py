@@ -12,7 +12,7 @@ from hwm_magics.core.commit_info import written
 
 if TYPE_CHECKING:
     from hwm_magics.app import TargetStatus
-    from hwm_magics.core.model import CommitRecord
+    from hwm_magics.core.observed import CommitRecord
 
 __all__ = ["Table", "connections_table", "history_table", "record_to_dict", "status_table", "status_to_dict"]
 

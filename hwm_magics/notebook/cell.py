@@ -14,7 +14,7 @@ from hwm_magics.notebook.card import Card, Publisher, Summary
 from hwm_magics.notebook.mode import Asking, Choice, Mode
 
 if TYPE_CHECKING:
-    from hwm_magics.core.model import LoadSpec
+    from hwm_magics.core.specs import LoadSpec
     from hwm_magics.jobs.states import Loader
 
 __all__ = ["Front", "failed_jobs", "make_jobs", "perform"]

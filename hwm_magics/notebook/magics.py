@@ -19,7 +19,7 @@ from hwm_magics.notebook.options import CONNECTIONS, LOAD, MARK, WHICH, argument
 
 if TYPE_CHECKING:
     from hwm_magics.connections.base import Connection
-    from hwm_magics.core.model import LoadSpec
+    from hwm_magics.core.specs import LoadSpec
     from hwm_magics.jobs.context import Asked, LoadContext
     from hwm_magics.jobs.load_job import LoadJob
     from hwm_magics.jobs.load_jobs import LoadJobs
@@ -77,8 +77,6 @@ class HwmMagics(Magics):
         self.seen: dict[str, LoadSpec] = {}
         self.added: dict[str, Connection] = {}
         self.cards: list[Card] = []
-
-    # --- %%hwm_load -------------------------------------------------------------------------
 
     @magic(cell_magic, *LOAD)
     @guarded
@@ -156,8 +154,6 @@ class HwmMagics(Magics):
             if not card.jobs.status.ended:
                 kept.append(card)
         self.cards = kept
-
-    # --- its sisters ------------------------------------------------------------------------
 
     @magic(line_magic, *WHICH)
     @guarded
@@ -268,8 +264,6 @@ class HwmMagics(Magics):
         if self.last_jobs is not None and self.last_jobs.error is not None:
             error = self.last_jobs.error
         _say(debug_text(error) if error is not None else "There was no error.")
-
-    # --- what they share --------------------------------------------------------------------
 
     def _help(self, name: str) -> None:
         from hwm_magics.config.schema import EXAMPLE

@@ -7,8 +7,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from hwm_magics.core.cursor import CursorValue, Scalar
-from hwm_magics.core.model import Param, SourceState, Statement
-from hwm_magics.stream import BatchStream
+from hwm_magics.core.observed import SourceState
+from hwm_magics.core.statement import Param, Statement
+from hwm_magics.stream import BatchStream, SparkRead
 
 if TYPE_CHECKING:
     from hwm_magics.core.query import SourceQuery
@@ -69,6 +70,13 @@ class Source(Protocol):
 
         Raises:
             QueryError: The statement is refused.
+        """
+        ...
+
+    def spark_read(self, statement: Statement) -> SparkRead | None:
+        """One statement as something that Spark reads by itself; None where Spark has no way to this source.
+
+        Column names, their order and types are those that :meth:`observe` gave for the same query.
         """
         ...
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from hwm_magics.connections.base import DatabaseConnection
+from hwm_magics.connections.jdbc import jdbc_address
 from hwm_magics.connections.objects import ObjectConnection
 from hwm_magics.connections.odbc import OdbcConnection
 from hwm_magics.connections.postgres import PostgresConnection
 from hwm_magics.connections.sql import DuckDbConnection, MySqlConnection, OracleConnection, SqlConnection
 from hwm_magics.connections.sql_server import SqlServerConnection
 from hwm_magics.connections.sqlite import SqliteConnection
-from hwm_magics.core.model import ReadSpec
+from hwm_magics.core.specs import ReadSpec
 from hwm_magics.errors import ConfigError
 from hwm_magics.sources.base import Source
 from hwm_magics.sources.sql import Driver, SqlSource
@@ -40,7 +41,7 @@ def open_source(connection: DatabaseConnection | ObjectConnection, read: ReadSpe
         EngineNotInstalledError: The driver is not installed.
         ConfigError: The connection is nothing to read from.
     """
-    return SqlSource(_driver(connection, read), read, connection.timezone)
+    return SqlSource(_driver(connection, read), read, connection.timezone, jdbc_address(connection))
 
 
 def _driver(connection: DatabaseConnection | ObjectConnection, read: ReadSpec) -> Driver:

@@ -8,8 +8,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, TextForm
-from hwm_magics.core.model import Column, CursorSpec, FuturePolicy, Param, SourceState, Statement, Window
+from hwm_magics.core.decided import Window
+from hwm_magics.core.observed import Column, SourceState
 from hwm_magics.core.query import CursorExpression, Way
+from hwm_magics.core.specs import CursorSpec, FuturePolicy
+from hwm_magics.core.statement import Param, Statement
 from hwm_magics.errors import CursorColumnError
 from hwm_magics.sources.base import SourceRequest
 from hwm_magics.sources.dialects import Clock, TableFacts
@@ -65,8 +68,6 @@ class CursorObserver:
             return self.source.read.cursor
         return CursorSpec(cursor.column, cursor.fallback) if self.query.way is Way.PARAMETERS else None
 
-    # --- Its type -----------------------------------------------------------------------------
-
     def stored_form(self) -> TextForm | None:
         """The form of a time cursor that the database stores as text; None where it has real times.
 
@@ -111,8 +112,6 @@ class CursorObserver:
         (wire,) = self.source.describe(self._probe([named], self._low_window(None)))
         column = replace(wire.column, name=cursor.column)
         return self.dialect.cursor_type(replace(wire, column=column))
-
-    # --- Asking -------------------------------------------------------------------------------
 
     def _probe(self, expressions: Sequence[str], window: Window | None, *, nulls: bool = False) -> Statement:
         return self.query.probe(
@@ -225,8 +224,6 @@ class CursorObserver:
         # What lies above the bound was left out by the query's other conditions.
         return value if value is None or low is None or value < low else None
 
-    # --- Values -------------------------------------------------------------------------------
-
     def _value(self, raw: Any, kind: CursorType, cursor: CursorExpression) -> CursorValue | None:
         if raw is None:
             return None
@@ -264,8 +261,6 @@ class CursorObserver:
 
         return own_columns(self.source.read.query, self.dialect.name, self.wires)
 
-    # --- The clock ----------------------------------------------------------------------------
-
     def _clock(self, kind: CursorType) -> Clock | None:
         """How the source tells the time, for a column of this type."""
         if not kind.is_time or (kind.kind is CursorKind.TEXT and kind.form is None):
@@ -302,8 +297,6 @@ class CursorObserver:
         if kind.kind is CursorKind.ROWVERSION and cap is not None:
             return f"row versions above {cap} belong to transactions that are still open, and wait"
         return ""
-
-    # --- Values that don't fit ----------------------------------------------------------------
 
     def _formed(self, kind: CursorType, cursor: CursorExpression) -> CursorType:
         """The type with the form of its texts; refuses values of more than one form or storage class."""

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from hwm_magics.core.cursor import CursorKind, CursorValue, Scalar, TextForm
-from hwm_magics.core.model import Statement
+from hwm_magics.core.statement import Statement
 from hwm_magics.errors import QueryError
 
 __all__ = ["Bound", "bind_by_text", "in_form", "instant", "render", "with_literals"]

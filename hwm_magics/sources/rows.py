@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from hwm_magics.core.model import Column
+from hwm_magics.core.observed import Column
 from hwm_magics.errors import QueryError
 from hwm_magics.sources.wire import Wire
 

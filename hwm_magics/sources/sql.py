@@ -8,14 +8,20 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from hwm_magics.connections.jdbc import JdbcAddress, jdbc_options
 from hwm_magics.core.cursor import CursorValue, TextForm
-from hwm_magics.core.model import Column, Param, ReadSpec, SourceIdentity, SourceState, Statement, Window
+from hwm_magics.core.decided import Window
+from hwm_magics.core.observed import Column, SourceIdentity, SourceState
 from hwm_magics.core.query import SourceQuery, Way
+from hwm_magics.core.specs import ReadSpec
+from hwm_magics.core.statement import Param, Statement
 from hwm_magics.sources.base import BatchStream, SourceRequest
 from hwm_magics.sources.catalog import own_columns
 from hwm_magics.sources.dialects import Dialect, TableFacts
 from hwm_magics.sources.observing import CursorObserver
+from hwm_magics.sources.rendering import with_literals
 from hwm_magics.sources.wire import Described, Wire, collect, decode, projection, schema_of, wrapped
+from hwm_magics.stream import Parts, SparkRead
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,12 +82,14 @@ class SqlSource:
         driver: How it is talked to.
         read: What is to be read.
         timezone: The zone of times without one; None for the session's.
+        jdbc: Where Spark finds it; None where Spark has no way to it.
         dialect: The sqlglot dialect of its SQL.
     """
 
     driver: Driver
     read: ReadSpec
     timezone: str | None = None
+    jdbc: JdbcAddress | None = None
     dialect: str = field(init=False)
     _identity: SourceIdentity | None = field(default=None, init=False)
     _form: TextForm | None = field(default=None, init=False)
@@ -89,8 +97,6 @@ class SqlSource:
 
     def __post_init__(self) -> None:
         self.dialect = self.driver.dialect.name
-
-    # --- Describing ---------------------------------------------------------------------------
 
     def _wires(self, statement: Statement) -> tuple[Wire, ...]:
         return collect(self.driver.describe(statement), self.driver.dialect.wire)
@@ -120,8 +126,6 @@ class SqlSource:
         if isinstance(value, CursorValue) and value.type.is_time and value.type.form is None:
             return Param(param.name, CursorValue(replace(value.type, form=self._form), value.text))
         return param
-
-    # --- Observing ----------------------------------------------------------------------------
 
     def observe(self, request: SourceRequest) -> SourceState:
         """See :meth:`~hwm_magics.sources.base.Source.observe`."""
@@ -209,8 +213,6 @@ class SqlSource:
             return None
         return facts.keeps_unique(keys)
 
-    # --- Reading ------------------------------------------------------------------------------
-
     def open(self, statement: Statement) -> BatchStream:
         """See :meth:`~hwm_magics.sources.base.Source.open`."""
         statement = self.formed(statement)
@@ -231,6 +233,40 @@ class SqlSource:
         return next(
             (wires for shown, wires in self._seen.items() if f"SELECT {', '.join(shown)} FROM" in texts), None
         )
+
+    def spark_read(self, statement: Statement) -> SparkRead | None:
+        """See :meth:`~hwm_magics.sources.base.Source.spark_read`."""
+        if self.jdbc is None:
+            return None
+        statement = self.formed(statement)
+        wires = self._projected(statement)
+        if wires is None:
+            with self.driver.reading():
+                wires = self._wires(statement)
+        dialect = self.driver.dialect
+        query = with_literals(statement, dialect.bind, dialect.literal)
+        if query.lstrip()[:4].upper() == "WITH" and dialect.name == "tsql":
+            return None  # SQL Server has no WITH below a FROM
+        query = _for_jdbc(query, wires, dialect.quote)
+        return SparkRead(
+            "jdbc",
+            query,
+            _columns(wires),
+            jdbc_options(self.jdbc, self.read, self.timezone),
+            self._parts(query),
+        )
+
+    def _parts(self, query: str) -> Parts | None:
+        partition = self.read.partition
+        if partition is None:
+            return None
+        column = self.driver.dialect.quote(partition.column)
+        asked = f"SELECT MIN({column}), MAX({column}) FROM (\n{query}\n) hwm_rows"  # noqa: S608 - quoted
+        with self.driver.reading():
+            low, high = self.driver.rows(Statement((asked,)))[0]
+        if low is None:
+            return None
+        return Parts(partition.column, str(low), str(high), partition.count)
 
     def scalar(self, statement: Statement) -> int | str | None:
         """See :meth:`~hwm_magics.sources.base.Source.scalar`."""
@@ -258,6 +294,22 @@ def _decoded(raw: RawStream, wires: Sequence[Wire], schema: pa.Schema) -> Iterat
             yield decode(arrays, wires, schema)
     finally:
         raw.close()
+
+
+# What a JDBC driver hands over in a form that is not the value's own, and the cast that makes it one.
+_JDBC_CASTS = {"money": "numeric(19, 2)"}
+
+
+def _for_jdbc(query: str, wires: Sequence[Wire], quote: Callable[[str], str]) -> str:
+    """The query with casts for the few types that JDBC does not carry as they are."""
+    names = {wire.column.name: _JDBC_CASTS.get(wire.column.native) for wire in wires}
+    if not any(names.values()):
+        return query
+    selected = ", ".join(
+        f"CAST({quote(name)} AS {cast}) AS {quote(name)}" if cast else quote(name)
+        for name, cast in names.items()
+    )
+    return f"SELECT {selected} FROM (\n{query}\n) hwm_jdbc"  # noqa: S608 - quoted
 
 
 def _texts(statement: Statement) -> str:

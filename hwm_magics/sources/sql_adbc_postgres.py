@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 import pyarrow as pa
 
 from hwm_magics.connections.secrets import scrub_url
-from hwm_magics.core.model import Statement
+from hwm_magics.core.statement import Statement
 from hwm_magics.errors import SourceError
 from hwm_magics.sources import adbc
 from hwm_magics.sources.dialects.postgres import Postgres, numeric_name

@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
-from hwm_magics.core.model import Column, Statement
+from hwm_magics.core.observed import Column
+from hwm_magics.core.statement import Statement
 from hwm_magics.errors import QueryError, SourceConnectionError, SourceError
 from hwm_magics.sources import adbc
 from hwm_magics.sources.dialects import Dialect

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from hwm_magics.core.model import Statement
+from hwm_magics.core.statement import Statement
 from hwm_magics.errors import HwmError, SourceError
 from hwm_magics.sources.descriptions import described
 from hwm_magics.sources.dialects import Dialect, dialect_of

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from hwm_magics.core.model import Statement
+from hwm_magics.core.statement import Statement
 from hwm_magics.errors import SourceConnectionError
 from hwm_magics.sources.dialects import Dialect, dialect_of
 from hwm_magics.sources.failures import failure, incomplete, not_installed

@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from hwm_magics.connections.secrets import Secret
-from hwm_magics.core.model import Column, Statement
+from hwm_magics.core.observed import Column
+from hwm_magics.core.statement import Statement
 from hwm_magics.errors import EngineNotInstalledError, SourceError
 from hwm_magics.sources.descriptions import described
 from hwm_magics.sources.dialects import Dialect, dialect_of

@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from hwm_magics.core.model import Column, Statement
+from hwm_magics.core.observed import Column
+from hwm_magics.core.statement import Statement
 from hwm_magics.errors import SourceError
 from hwm_magics.sources.wire import Described, Wire, unreadable
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from hwm_magics.arrow import arrow_type, cast_array
-from hwm_magics.core.model import Column, Statement
+from hwm_magics.core.observed import Column
+from hwm_magics.core.statement import Statement
 from hwm_magics.errors import QueryError, SchemaMismatchError
 
 __all__ = [
@@ -118,6 +118,8 @@ def check_times(array: pa.Array, column: Column) -> pa.Array:
 
     PostgreSQL's infinities arrive as far-away numbers, and neither Spark nor Python can hold them.
     """
+    import pyarrow.compute as pc
+
     days = pa.types.is_date(array.type)
     numbers = array.view(pa.int32() if days else pa.int64())
     low, high = _DAYS if days else _MICROS

@@ -16,16 +16,20 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
+from contract.frames import PandasFrames, SparkFrames
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
 from fakes.engine import FakeEngine, FakeLake, FakeTable, Version
+from fakes.spark import shared_session
 
 from hwm_magics.arrow import arrow_schema, columns_of
 from hwm_magics.connections.local import LocalConnection
 from hwm_magics.connections.registry import Connections
 from hwm_magics.core.commit_info import LogEntry
-from hwm_magics.core.model import Column
+from hwm_magics.core.observed import Column
 from hwm_magics.engines.base import Engine
 from hwm_magics.engines.pandas_engine import REFUSED_FEATURES, PandasEngine
+from hwm_magics.engines.spark_engine import SparkEngine
+from hwm_magics.engines.spark_sql import ddl, path_reference, quote
 
 # delta-rs waits for a source on one of its threads, of which it has as many as the machine has cores.
 # Tests that stop a load in the middle of its source need some more, or the others never run.
@@ -56,13 +60,17 @@ class Case(ABC):
 
     Attributes:
         engine: The engine.
+        frames: What a transform gets.
         cannot_write: Table features that the engine says it can't write.
         cannot: What else it can't do: ``cluster`` for liquid clustering.
+        tells_sequence: Whether it knows a node's last transaction version when the log has expired.
     """
 
     engine: Engine
+    frames: PandasFrames | SparkFrames = PandasFrames()
     cannot_write: ClassVar[tuple[str, ...]] = ()
     cannot: ClassVar[frozenset[str]] = frozenset()
+    tells_sequence: ClassVar[bool] = True
 
     @abstractmethod
     def rows(self, path: str = "orders") -> list[dict[str, Any]]:
@@ -153,6 +161,9 @@ class Case(ABC):
     @abstractmethod
     def log_texts(self, path: str = "orders") -> list[str]:
         """What each commit says, oldest first."""
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to do
+        """Leave nothing behind that another case would meet."""
 
 
 class FakeCase(Case):
@@ -436,4 +447,38 @@ class PandasCase(DiskCase):
     cannot = frozenset({"cluster"})
 
 
-CASES: dict[str, type[Case]] = {"fake": FakeCase, "pandas": PandasCase}
+class SparkCase(DiskCase):
+    """The Spark engine, on the one session that all tests of a process share."""
+
+    make_engine = lambda connections: SparkEngine(connections, shared_session())  # noqa: E731 - a method would be bound
+    frames = SparkFrames()
+    tells_sequence = False
+
+    def make(
+        self,
+        columns: Sequence[Column],
+        rows: Sequence[Row] = (),
+        path: str = "orders",
+        partition_by: Sequence[str] = (),
+    ) -> None:
+        # delta-rs leaves out the table feature for NOT NULL that Spark insists on.
+        layout = f" PARTITIONED BY ({', '.join(partition_by)})" if partition_by else ""
+        reference = path_reference(str(self._folder(path)))
+        shared_session().sql(f"CREATE TABLE {reference} ({ddl(columns)}) USING delta{layout}").collect()
+        if rows:
+            self.append(*rows, path=path)
+
+    def _commits(self, path: str) -> list[Path]:
+        commits = super()._commits(path)
+        for commit in commits:  # Hadoop's checksum would find out whoever tampers with the file
+            commit.with_name(f".{commit.name}.crc").unlink(missing_ok=True)
+        return commits
+
+    def close(self) -> None:
+        session = shared_session()
+        for row in session.sql("SHOW SCHEMAS").collect():
+            if row[0] != "default":
+                session.sql(f"DROP SCHEMA {quote(row[0])} CASCADE").collect()
+
+
+CASES: dict[str, type[Case]] = {"fake": FakeCase, "pandas": PandasCase, "spark": SparkCase}

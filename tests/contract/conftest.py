@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(params=list(CASES))
-def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
     """An engine with an empty lake."""
-    return CASES[request.param](tmp_path)
+    made = CASES[request.param](tmp_path)
+    yield made
+    made.close()
 
 
 @pytest.fixture

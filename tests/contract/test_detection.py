@@ -8,7 +8,9 @@ import pytest
 from contract.cases import OBSTRUCTIONS
 from fakes.builders import COLUMNS, a_spec, parsed
 
-from hwm_magics.core.model import CursorSpec, Existence, FuturePolicy, ReadRows
+from hwm_magics.core.decided import ReadRows
+from hwm_magics.core.observed import Existence
+from hwm_magics.core.specs import CursorSpec, FuturePolicy
 from hwm_magics.engines.base import RunContext
 from hwm_magics.errors import (
     BlockedError,

@@ -12,7 +12,7 @@ from deltalake import DeltaTable
 from fakes.builders import COLUMNS, a_spec
 from fakes.workspace import Bench
 
-from hwm_magics.core.model import Existence
+from hwm_magics.core.observed import Existence
 from hwm_magics.engines.local_catalog import FOLDER, LocalCatalog
 from hwm_magics.errors import BlockedError, ConfigError, TargetUnknownError
 
@@ -22,7 +22,9 @@ ON_DISK = [name for name, kind in CASES.items() if issubclass(kind, DiskCase)]
 @pytest.fixture(params=ON_DISK)
 def case(request, tmp_path):
     """An engine that writes tables on disk."""
-    return CASES[request.param](tmp_path)
+    made = CASES[request.param](tmp_path)
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -203,7 +205,7 @@ def test_small_files_are_compacted_where_asked_and_the_mark_stays(case, bench, d
 def test_a_column_list_that_repeats_a_name_never_reaches_the_disk(case, bench, sources):
     from fakes.source import FakeDatabase
 
-    from hwm_magics.core.model import Column
+    from hwm_magics.core.observed import Column
 
     database = FakeDatabase((*COLUMNS, Column("w", "long")))
     sources.database = database

@@ -9,7 +9,7 @@ from contract.cases import in_order
 from fakes.builders import COLUMNS, a_spec
 from fakes.source import START
 
-from hwm_magics.core.model import CursorSpec
+from hwm_magics.core.specs import CursorSpec
 from hwm_magics.errors import BlockedError, CursorColumnError, TargetUnknownError
 
 MINUTE = timedelta(minutes=1)
@@ -247,10 +247,11 @@ def test_when_the_log_has_expired_the_mark_is_the_datas_maximum(case, bench, db)
     plan = bench.plan(a_spec())
     assert (plan.before.origin, str(plan.before)) == ("data", str(START + 60 * MINUTE))
     assert any("expired" in note for note in plan.notes)
-    assert case.engine.open(a_spec()).state.seq == 3
+    assert case.engine.open(a_spec()).state.seq == (3 if case.tells_sequence else 0)
     db.insert(a_row(db, 4))
     assert bench.load(a_spec()).rows_written == 1
-    assert case.engine.open(a_spec()).state.seq == 4
+    seq = case.engine.open(a_spec()).state.seq
+    assert seq == 4 if case.tells_sequence else seq > 4
     assert [row for row in case.rows() if row["v"] != "theirs"] == everything(db)
 
 

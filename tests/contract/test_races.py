@@ -11,7 +11,7 @@ from fakes.builders import a_spec
 from fakes.workspace import Bench
 
 from hwm_magics.app import MOST_RETRIES
-from hwm_magics.core.model import ReadRows
+from hwm_magics.core.decided import ReadRows
 from hwm_magics.engines.base import RunContext
 from hwm_magics.errors import CommitConflictError, HwmError
 

@@ -9,7 +9,8 @@ from contract.cases import in_order
 from fakes.builders import COLUMNS, a_spec
 from fakes.source import START, FakeDatabase
 
-from hwm_magics.core.model import Boundary, Column, CursorSpec, NullPolicy
+from hwm_magics.core.observed import Column
+from hwm_magics.core.specs import Boundary, CursorSpec, NullPolicy
 from hwm_magics.errors import CommitError, LoadCancelled, QueryError, SchemaMismatchError
 
 MINUTE = timedelta(minutes=1)
@@ -466,7 +467,7 @@ def test_a_dry_run_finds_rows_that_do_not_fit(case, bench, db):
     bench.load(a_spec())
     db.advance(MINUTE)
     db.insert(a_row(db, 2))
-    bench.lookup = {"f": lambda frame: frame.assign(v=1.5)}.__getitem__
+    bench.lookup = {"f": lambda frame: case.frames.constant(frame, 1.5)}.__getitem__
     with pytest.raises(SchemaMismatchError):
         bench.load(bad, dry_run=True)
 

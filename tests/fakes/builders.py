@@ -5,22 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue
-from hwm_magics.core.model import (
+from hwm_magics.core.observed import (
     Column,
     CommitRecord,
-    CursorSpec,
     Existence,
     ForeignEvent,
-    LoadSpec,
-    ReadSpec,
-    SchemaPolicy,
     SourceState,
     TargetState,
     Watermark,
-    WriteMode,
-    WriteSpec,
 )
 from hwm_magics.core.query import SourceQuery, prepare
+from hwm_magics.core.specs import CursorSpec, LoadSpec, ReadSpec, SchemaPolicy, WriteMode, WriteSpec
 
 TIME = CursorType(CursorKind.TIMESTAMP, 6, "timestamp")
 NUMBER = CursorType(CursorKind.INTEGER, 0, "bigint")

@@ -19,33 +19,28 @@ import pyarrow as pa
 from hwm_magics.arrow import arrow_schema, cast_batch, columns_of, cursor_type_of, cursor_value, scalar_of
 from hwm_magics.core.commit_info import LogEntry, app_id, decode, encode, other_nodes, walk
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, Scalar, TextForm
-from hwm_magics.core.intent import needs_target_maximum, replaces_rows
-from hwm_magics.core.model import (
+from hwm_magics.core.decided import (
     AppendRows,
     ApplyTransform,
     CheckSchema,
-    Column,
     Commit,
-    CommitRecord,
     CreateTable,
     Deduplicate,
-    Existence,
     LoadPlan,
     LoadResult,
-    LoadSpec,
     MergeRows,
     OptimizeTable,
     RecogniseRows,
     RegisterTable,
     ReplaceTable,
     ReplaceWindow,
-    SourceIdentity,
-    TargetState,
     Window,
-    WriteSpec,
 )
+from hwm_magics.core.intent import needs_target_maximum, replaces_rows
+from hwm_magics.core.observed import Column, CommitRecord, Existence, SourceIdentity, TargetState
 from hwm_magics.core.query import CursorExpression
 from hwm_magics.core.schema import clashes, compare
+from hwm_magics.core.specs import LoadSpec, WriteSpec
 from hwm_magics.core.steps import Abilities
 from hwm_magics.engines.base import Progress, RunContext
 from hwm_magics.errors import (

@@ -16,16 +16,10 @@ import pyarrow as pa
 
 from hwm_magics.arrow import arrow_schema, cursor_type_of
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, TextForm
-from hwm_magics.core.model import (
-    Column,
-    FuturePolicy,
-    LoadSpec,
-    Param,
-    SourceIdentity,
-    SourceState,
-    Statement,
-    Window,
-)
+from hwm_magics.core.decided import Window
+from hwm_magics.core.observed import Column, SourceIdentity, SourceState
+from hwm_magics.core.specs import FuturePolicy, LoadSpec
+from hwm_magics.core.statement import Param, Statement
 from hwm_magics.errors import QueryError
 from hwm_magics.sources.base import SourceRequest
 from hwm_magics.stream import BatchStream
@@ -122,8 +116,6 @@ class FakeDatabase:
         rows, self.rows = list(self.rows.values()), {}
         self.write([{column.name: row.get(column.name) for column in self.columns} for row in rows])
 
-    # --- Writers -------------------------------------------------------------------------------
-
     def stamp(self, tick: timedelta = MICROSECOND, skew: timedelta = timedelta(0)) -> datetime:
         """What a writer takes for now: the clock less the writer's skew, cut to its tick."""
         now = self.clock - skew
@@ -165,8 +157,6 @@ class FakeDatabase:
     def _remove(self, number: int) -> None:
         del self.rows[number]
         self._sqlite.execute("DELETE FROM orders WHERE _row = ?", [number])
-
-    # --- Readers -------------------------------------------------------------------------------
 
     def run(self, statement: Statement) -> list[tuple[Any, ...]]:
         """Run a planned statement."""
@@ -282,6 +272,9 @@ class FakeSource:
 
     def _close(self) -> None:
         self.closed += 1
+
+    def spark_read(self, statement: Statement) -> None:
+        """Spark has no way to it."""
 
     def scalar(self, statement: Statement) -> int | str | None:
         """The one value of a statement."""

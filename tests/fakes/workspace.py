@@ -10,7 +10,7 @@ from hwm_magics.app import Workspace
 from hwm_magics.connections.registry import Connections
 
 if TYPE_CHECKING:
-    from hwm_magics.core.model import LoadSpec
+    from hwm_magics.core.specs import LoadSpec
     from hwm_magics.engines.base import Engine, Failpoint
     from hwm_magics.sources.base import Source
 

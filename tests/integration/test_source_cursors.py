@@ -11,8 +11,10 @@ from integration.test_source_ways import WRITE, observed, read_all, request, to_
 
 from hwm_magics.connections.sqlite import SqliteConnection
 from hwm_magics.core.cursor import CursorKind, CursorType, TextForm
-from hwm_magics.core.model import CursorSpec, FuturePolicy, Param, ReadSpec, Window, WriteSpec
+from hwm_magics.core.decided import Window
 from hwm_magics.core.query import Way, prepare
+from hwm_magics.core.specs import CursorSpec, FuturePolicy, ReadSpec, WriteSpec
+from hwm_magics.core.statement import Param
 from hwm_magics.errors import CursorColumnError, QueryError
 from hwm_magics.sources.base import SourceRequest
 from hwm_magics.sources.factory import open_source
@@ -48,9 +50,6 @@ def lite(sqlite_path):
 
 def on(column: str, table: str = "t", **more) -> ReadSpec:
     return ReadSpec("shop", table=table, cursor=CursorSpec(column, **more))
-
-
-# --- Refused --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -155,9 +154,6 @@ def test_a_fallback_of_another_kind_is_refused(pg):
         pytest.raises(CursorColumnError, match=r"'a' is timestamp without.*'b' is timestamp with"),
     ):
         observed(source, read)
-
-
-# --- Types and clocks -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -334,8 +330,6 @@ def test_texts_of_another_form_by_date_format(pg):
     assert table.to_pylist() == [{"c": "02.01.2024 09:00"}]
 
 
-# --- The other ways to say what is new ------------------------------------------------------------
-
 EVENTS = (
     "CREATE TABLE t (id integer PRIMARY KEY, c timestamp NOT NULL, v text);"
     "INSERT INTO t SELECT i, timestamp '2024-06-01' + i * interval '1 hour', 'x' FROM generate_series(1, 10) AS i"
@@ -428,9 +422,6 @@ def test_a_partial_index_and_a_child_table_prove_nothing(pg):
     with pg(sql, on("c")) as source:
         assert source.observe(request(source, on("c"), keys=("id",))).unique_keys is False
         assert source.observe(request(source, on("c", "p"), keys=("id",))).unique_keys is False
-
-
-# --- SQLite's times are texts ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

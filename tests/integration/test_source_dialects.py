@@ -14,7 +14,10 @@ from integration.test_source_ways import observed, read_all
 from hwm_magics.connections.objects import recognise
 from hwm_magics.connections.sql import DuckDbConnection
 from hwm_magics.core.cursor import CursorKind, CursorType, TextForm
-from hwm_magics.core.model import Column, CursorSpec, Param, ReadSpec, Statement, Window
+from hwm_magics.core.decided import Window
+from hwm_magics.core.observed import Column
+from hwm_magics.core.specs import CursorSpec, ReadSpec
+from hwm_magics.core.statement import Param, Statement
 from hwm_magics.errors import CursorColumnError, QueryError, SourceConnectionError
 from hwm_magics.sources.descriptions import described
 from hwm_magics.sources.dialects import dialect_of
@@ -29,8 +32,6 @@ from hwm_magics.sources.wire import Described, Wire, as_is, check_names, decode,
 def value(kind: CursorKind, text: str, native: str = "", digits: int = 9):
     return CursorType(kind, digits, native).value(text)
 
-
-# --- Bound values ---------------------------------------------------------------------------------
 
 BOUND = [
     (
@@ -222,9 +223,6 @@ def test_a_zone_that_there_is_not():
         instant("2024-06-01 12:00:00", "Nowhere/City")
 
 
-# --- Types ----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("native", "kind", "cast"),
     [
@@ -400,8 +398,6 @@ def test_a_column_needs_a_name():
 def test_messages_are_one_clean_line(raw, clean):
     assert told(raw) == clean
 
-
-# --- DuckDB ---------------------------------------------------------------------------------------
 
 EVENTS = (
     "CREATE TABLE t AS SELECT i AS id, CAST(i * 1.5 AS DECIMAL(12,2)) AS amount, "

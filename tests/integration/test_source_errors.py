@@ -28,8 +28,9 @@ from hwm_magics.connections.postgres import PostgresConnection
 from hwm_magics.connections.secrets import Secret
 from hwm_magics.connections.sql import DuckDbConnection, MySqlConnection, SqlConnection
 from hwm_magics.connections.sqlite import SqliteConnection
-from hwm_magics.core.model import ReadSpec, Statement
 from hwm_magics.core.query import prepare
+from hwm_magics.core.specs import ReadSpec
+from hwm_magics.core.statement import Statement
 from hwm_magics.errors import (
     ConfigError,
     EngineNotInstalledError,
@@ -382,7 +383,8 @@ def test_no_source_needs_pandas(pg_database):
 import sys
 from hwm_magics.connections.postgres import PostgresConnection
 from hwm_magics.connections.secrets import Secret
-from hwm_magics.core.model import ReadSpec, Statement
+from hwm_magics.core.specs import ReadSpec
+from hwm_magics.core.statement import Statement
 from hwm_magics.sources.factory import open_source
 shop = PostgresConnection(name="s", url=Secret.of_address({pg_database.url!r}))
 with open_source(shop, ReadSpec("s", table="orders")) as source:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from integration.test_source_ways import SQLITE_WAYS, each, observed, read_all, to_sqlite
 
 from hwm_magics.connections.sqlite import SqliteConnection
-from hwm_magics.core.model import CursorSpec, ReadSpec, Window
+from hwm_magics.core.decided import Window
+from hwm_magics.core.specs import CursorSpec, ReadSpec
 from hwm_magics.errors import QueryError, SourceConnectionError
 from hwm_magics.sources.dialects.sqlite import declared_kind
 from hwm_magics.sources.factory import open_source

@@ -13,8 +13,8 @@ from integration.test_source_ways import POSTGRES_WAYS, WRITE, each, observed, r
 
 from hwm_magics.connections.postgres import PostgresConnection
 from hwm_magics.connections.secrets import Secret
-from hwm_magics.core.model import ReadSpec
 from hwm_magics.core.query import prepare
+from hwm_magics.core.specs import ReadSpec
 from hwm_magics.errors import QueryError
 from hwm_magics.sources.factory import open_source
 
@@ -240,8 +240,6 @@ def test_a_database_in_another_encoding(postgres):
         with admin.connect() as db:
             db.execute("DROP DATABASE latin WITH (FORCE)")
 
-
-# --- Values, compared with what psycopg makes of them ------------------------------------------
 
 COLUMNS = ("i", "n", "f", "t", "b", "d", "ts", "tz", "o", "u", "a")
 VALUES = st.fixed_dictionaries(

@@ -26,8 +26,11 @@ from hwm_magics.connections.postgres import PostgresConnection
 from hwm_magics.connections.secrets import Secret
 from hwm_magics.connections.sql import SqlConnection
 from hwm_magics.connections.sqlite import SqliteConnection
-from hwm_magics.core.model import CursorSpec, ReadSpec, SourceState, Statement, Window, WriteSpec
+from hwm_magics.core.decided import Window
+from hwm_magics.core.observed import SourceState
 from hwm_magics.core.query import prepare
+from hwm_magics.core.specs import CursorSpec, ReadSpec, WriteSpec
+from hwm_magics.core.statement import Statement
 from hwm_magics.sources.base import Source, SourceRequest
 from hwm_magics.sources.factory import open_source
 

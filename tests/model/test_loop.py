@@ -172,9 +172,6 @@ def test_every_row_is_there_exactly_once_on_disk_in_many_more_histories():
     run_state_machine_as_test(PandasLoop, settings=budget(150, 40, on_disk=True))
 
 
-# --- Schedules drawn from a seed, and the naive pattern in them ---------------------------------------
-
-
 def play(world: World, seed: int, length: int = 40) -> World:
     """Play a schedule to its end."""
     rng = random.Random(seed)

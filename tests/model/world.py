@@ -18,7 +18,8 @@ from fakes.engine import FakeLake
 from fakes.source import FakeDatabase, Transaction, source_of
 from fakes.workspace import Bench
 
-from hwm_magics.core.model import Column, CursorSpec, LoadSpec, NullPolicy
+from hwm_magics.core.observed import Column
+from hwm_magics.core.specs import CursorSpec, LoadSpec, NullPolicy
 from hwm_magics.errors import CommitConflictError, CommitError
 
 LAG = timedelta(minutes=10)
@@ -159,8 +160,6 @@ class World:
                 load.crash()
         self.db.close()
 
-    # --- Writers -------------------------------------------------------------------------------
-
     def _row(self, tick: timedelta, skew: timedelta, *, repeat: bool = False) -> dict[str, Any]:
         if not (repeat and self._next) or self.unique or self.numbered:
             self._next += 1
@@ -220,8 +219,6 @@ class World:
         limit = min((taken + LAG for _, taken in self.open), default=self.db.clock)
         self.advance(max(limit - self.db.clock - timedelta(microseconds=1), timedelta(0)))
 
-    # --- Loads ---------------------------------------------------------------------------------
-
     def start(self) -> None:
         """Begin a load; at most three are under way."""
         self.loads = [load for load in self.loads if not load.over]
@@ -257,8 +254,6 @@ class World:
         running = [load for load in self.loads if not load.over]
         if running:
             running[which % len(running)].crash()
-
-    # --- Others --------------------------------------------------------------------------------
 
     def _is_loaded(self) -> bool:
         if self._case is None:
@@ -308,8 +303,6 @@ class World:
         """Somebody compacts the files."""
         if self.target.version() >= 0:
             self.target.compact()
-
-    # --- The end -------------------------------------------------------------------------------
 
     def finish(self) -> None:
         """Everything comes to rest: transactions commit, loads end, and one more load runs."""

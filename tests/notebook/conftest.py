@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fakes.shop import Project
 
 from hwm_magics.core.cursor import CursorKind, CursorType
-from hwm_magics.core.model import (
-    AppendRows,
-    Blocker,
-    Column,
-    Commit,
-    CommitRecord,
-    Decision,
-    Existence,
-    LoadPlan,
-    LoadResult,
-    LoadSpec,
-    ReadSpec,
-    SourceState,
-    TargetState,
-    Watermark,
-    Window,
-    WriteSpec,
-)
+from hwm_magics.core.decided import AppendRows, Blocker, Commit, Decision, LoadPlan, LoadResult, Window
+from hwm_magics.core.observed import Column, CommitRecord, Existence, SourceState, TargetState, Watermark
+from hwm_magics.core.specs import LoadSpec, ReadSpec, WriteSpec
 from hwm_magics.engines.base import Progress
 from hwm_magics.errors import BlockedError, LoadCancelled, StalePlanError
 from hwm_magics.jobs.load_job import LoadJob
@@ -200,56 +184,6 @@ def jobs(loader):
         return made
 
     return make
-
-
-# --- a real project -------------------------------------------------------------------------
-
-ORDERS = """\
-name: load_orders
-read:
-  connection: shop
-  table: orders
-  incremental: {column: updated_at}
-write:
-  connection: lake
-  path: raw/orders
-"""
-
-
-class Project:
-    """A folder with a shop (SQLite), a lake (local) and an hwm.yaml."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.yaml = ORDERS
-        with closing(sqlite3.connect(folder / "shop.db")) as shop, shop:
-            shop.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, amount REAL, updated_at TIMESTAMP)")
-        (folder / "hwm.yaml").write_text(
-            "connections:\n  shop: {type: sqlite, database: shop.db}\n  lake: {type: local, root: ./lake}\n"
-        )
-        self.add(1, 2, 3)
-
-    def add(self, *numbers: int) -> None:
-        """Add orders, one a day."""
-        with closing(sqlite3.connect(self.folder / "shop.db")) as shop, shop:
-            shop.executemany(
-                "INSERT INTO orders VALUES (?, ?, ?)",
-                [(number, number * 1.5, f"2024-06-{number:02d} 12:00:00.000000") for number in numbers],
-            )
-
-    def ids(self, path: str = "raw/orders") -> list[int]:
-        """What the target holds; nothing when it is not there."""
-        from deltalake import DeltaTable
-
-        if not (self.folder / "lake" / path).exists():
-            return []
-        return sorted(DeltaTable(self.folder / "lake" / path).to_pyarrow_table().column("id").to_pylist())
-
-    def file(self, text: str = ORDERS, name: str = "orders.yaml") -> Path:
-        """A YAML file beside the hwm.yaml."""
-        path = self.folder / name
-        path.write_text(text)
-        return path
 
 
 @pytest.fixture

@@ -8,29 +8,10 @@ from contextlib import closing
 
 import pytest
 import yaml
+from fakes.shop import ORDERS, PIPELINE
 
 import hwm_magics
-from hwm_magics.errors import ConfigError, HwmError, QueryError, TargetUnknownError
-
-ORDERS = """\
-name: load_orders
-read:
-  connection: shop
-  table: orders
-  incremental: {column: updated_at}
-write:
-  connection: lake
-  path: raw/orders
-"""
-PIPELINE = """\
-- name: second
-  depends_on: [first]
-  read: {connection: shop, table: orders, incremental: {column: updated_at}}
-  write: {connection: lake, path: raw/second}
-- name: first
-  read: {connection: shop, table: orders, incremental: {column: updated_at}}
-  write: {connection: lake, path: raw/first}
-"""
+from hwm_magics.errors import ConfigError, EngineNotInstalledError, HwmError, QueryError, TargetUnknownError
 
 
 @pytest.mark.parametrize("form", ["text", "mapping", "path", "name", "spec"])
@@ -83,8 +64,14 @@ def test_options_do_what_the_flags_do(project):
     assert hwm_magics.load(ORDERS, backfill=("2024-06-01", "2024-06-03")).decision == "BACKFILL"
     with pytest.raises(ConfigError, match="no param 'foldr': did you mean 'folder'"):
         hwm_magics.plan(body, params={"folder": "raw", "foldr": "raw"})
-    with pytest.raises(HwmError, match="spark"):
+
+
+def test_spark_that_is_not_installed_is_said_with_the_command_that_installs_it(project, monkeypatch):
+    monkeypatch.setattr("hwm_magics.spark.session.find_spec", lambda _name: None)
+    with pytest.raises(EngineNotInstalledError) as caught:
         hwm_magics.plan(ORDERS, engine="spark")
+    assert caught.value.hint == "pip install 'hwm-magics[spark]'"
+    assert project.ids() == []
 
 
 def test_status_history_and_watermark_tell_of_the_target(project):

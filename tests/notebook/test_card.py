@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from hwm_magics.core.model import Decision
+from hwm_magics.core.decided import Decision
 from hwm_magics.engines.base import Progress
 from hwm_magics.errors import SourceConnectionError
 from hwm_magics.jobs.states import JobStatus

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hwm_magics.core.model import Decision
+from hwm_magics.core.decided import Decision
 from hwm_magics.errors import BlockedError, ConfigError, SourceConnectionError
 from hwm_magics.jobs.states import JobStatus
 from hwm_magics.notebook.cell import Front, make_jobs, perform

@@ -6,21 +6,12 @@ import json
 
 import nbformat
 import pytest
+from fakes.shop import ORDERS
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 pytestmark = pytest.mark.slow
 
-ORDERS = """\
-name: load_orders
-read:
-  connection: shop
-  table: orders
-  incremental: {column: updated_at}
-write:
-  connection: lake
-  path: raw/orders
-"""
 SECRET = "hunter2-Tr0ub4dor"
 LOAD = "%load_ext hwm_magics"
 
@@ -147,9 +138,6 @@ def test_with_a_front_end_that_takes_input_the_cell_waits_and_a_click_loads(exec
     assert texts(made.cells[4]).startswith("3 SUCCEEDED")
     assert "3 rows written" in texts(made.cells[2])
     assert project.ids() == [1, 2, 3]
-
-
-# --- papermill ---------------------------------------------------------------------------------
 
 
 @pytest.fixture

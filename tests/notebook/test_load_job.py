@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from hwm_magics.connections.secrets import Secret
-from hwm_magics.core.model import CommitRecord, Decision
+from hwm_magics.core.decided import Decision
+from hwm_magics.core.observed import CommitRecord
 from hwm_magics.engines.base import Progress
 from hwm_magics.errors import (
     BlockedError,
@@ -21,7 +22,8 @@ from hwm_magics.errors import (
     StalePlanError,
 )
 from hwm_magics.jobs.load_job import LoadJob
-from hwm_magics.jobs.load_jobs import LoadJobs, in_order
+from hwm_magics.jobs.load_jobs import LoadJobs
+from hwm_magics.jobs.order import in_order
 from hwm_magics.jobs.states import JobStatus
 
 PATIENCE = 20
@@ -318,9 +320,6 @@ def test_a_job_shows_itself_whole_and_in_one_line_right_after_its_cell(job):
     assert set(whole) == {"text/html", "text/markdown", "text/plain"}
     for text in whole.values():
         assert "1,480" in text
-
-
-# --- several ---------------------------------------------------------------------------------
 
 
 def test_nodes_run_behind_what_they_depend_on(spec):

@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from fakes.shop import ORDERS, PIPELINE
 
 from hwm_magics.errors import ConfigError, HwmError
 from hwm_magics.jobs.load_job import LoadJob
 from hwm_magics.jobs.load_jobs import LoadJobs
 
-ORDERS = """\
-name: load_orders
-read:
-  connection: shop
-  table: orders
-  incremental: {column: updated_at}
-write:
-  connection: lake
-  path: raw/orders
-"""
-PIPELINE = """\
-pipeline: daily
-nodes:
-  - name: second
-    depends_on: [first]
-    read: {connection: shop, table: orders, incremental: {column: updated_at}}
-    write: {connection: lake, path: raw/second}
-  - name: first
-    read: {connection: shop, table: orders, incremental: {column: updated_at}}
-    write: {connection: lake, path: raw/first}
-"""
 PARAMETRIC = """\
 name: load_orders
 params: {folder: raw}
@@ -39,9 +19,6 @@ write: {connection: lake, path: "${folder}/orders"}
 
 def load(line: str = "", body: str = ORDERS) -> str:
     return f"%%hwm_load {line}\n{body}"
-
-
-# --- loading -----------------------------------------------------------------------------------
 
 
 def test_headless_a_cell_loads_everything_and_then_only_what_is_new(shell, project):
@@ -194,9 +171,6 @@ def test_backfill_loads_a_window_again(shell, project):
     assert project.ids() == [1, 2, 3]
 
 
-# --- refusing ----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("front", [True, False, None])
 def test_a_wrong_configuration_fails_the_cell_whoever_is_there(shell, project, front):
     shell.front(allow_stdin=front)
@@ -271,9 +245,6 @@ def test_debug_without_an_error_says_so(shell):
     assert shell("%hwm_debug").printed.strip() == "There was no error."
 
 
-# --- help --------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("cell", ["%%hwm_load", "%%hwm_load\n", "%%hwm_load --help", "%%hwm_load\n\n"])
 def test_an_empty_cell_or_help_shows_the_options_and_an_example(shell, project, cell):
     told = shell(cell)
@@ -298,9 +269,6 @@ def test_every_magic_has_help(shell, name):
     cell = shell(f"%hwm_{name} --help")
     assert cell.error is None
     assert f"hwm_{name}" in cell.printed
-
-
-# --- the sisters -------------------------------------------------------------------------------
 
 
 def test_line_magics_are_about_the_last_cell(shell, project):
@@ -380,8 +348,6 @@ def test_an_edited_hwm_yaml_counts_at_once(shell, project):
     (project.folder / "hwm.yaml").write_text("connections: {}\n")
     assert "there is no connection named 'shop'" in str(shell(load()).error)
 
-
-# --- secrets and html --------------------------------------------------------------------------
 
 SECRET = "hunter2-Tr0ub4dor"
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from hwm_magics.core.model import LoadPlan, LoadResult
+    from hwm_magics.core.decided import LoadPlan, LoadResult
 
 __all__ = ["Ours", "Row", "Three"]
 

@@ -7,7 +7,7 @@ import pytest
 
 from hwm_magics.connections.secrets import Secret
 from hwm_magics.core.cursor import CursorKind, CursorType
-from hwm_magics.core.model import Statement
+from hwm_magics.core.statement import Statement
 from hwm_magics.errors import IncompleteReadError
 from hwm_magics.sources.dialects import dialect_of
 from hwm_magics.sources.sql_odbc import OdbcDriver

@@ -23,14 +23,12 @@ from hwm_magics.arrow import (
     cursor_type_of,
     cursor_value,
     delta_type,
-    row_keys,
     scalar_of,
 )
+from hwm_magics.arrow.keys import row_keys
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue
-from hwm_magics.core.model import Column
+from hwm_magics.core.observed import Column
 from hwm_magics.errors import CursorColumnError, SchemaMismatchError
-
-# --- Types ------------------------------------------------------------------------------------
 
 ROUND_TRIPS = [
     "boolean",
@@ -123,9 +121,6 @@ def test_columns_and_schema_round_trip():
         ("amount", "decimal(12,2)", True),
     ]
     assert found[1].native == "decimal128(12, 2)"
-
-
-# --- Cursor values ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -263,8 +258,6 @@ def test_what_a_query_came_to():
         scalar_of(pa.scalar(0.1))
 
 
-# --- Row keys ---------------------------------------------------------------------------------
-
 LEAVES = {
     pa.int8(): st.integers(-128, 127),
     pa.int64(): st.integers(-(2**63), 2**63 - 1),
@@ -362,9 +355,6 @@ def test_keys_of_chosen_columns():
 def test_neighbouring_texts_do_not_run_together():
     batch = pa.record_batch({"a": ["ab", "a"], "b": ["c", "bc"]})
     assert len(set(row_keys(batch).to_pylist())) == 2
-
-
-# --- Casts ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -5,40 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
+from fakes.shop import ORDERS, PIPELINE, Project
 
-ORDERS = """\
-name: load_orders
-read:
-  connection: shop
-  table: orders
-  incremental: {column: updated_at}
-write:
-  connection: lake
-  path: raw/orders
-"""
-PIPELINE = """\
-pipeline: daily
-nodes:
-  - name: second
-    depends_on: [first]
-    read: {connection: shop, table: orders, incremental: {column: updated_at}}
-    write: {connection: lake, path: raw/second}
-  - name: first
-    read: {connection: shop, table: orders, incremental: {column: updated_at}}
-    write: {connection: lake, path: raw/first}
-"""
 SECRET = "hunter2-Tr0ub4dor"
 PATIENCE = 60
-
-
 CHECKOUT = Path(__file__).parents[2]
 
 
@@ -47,35 +23,12 @@ def environment(*folders: str, **more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([*folders, str(CHECKOUT)]), **more}
 
 
-class Hwm:
-    """A folder with a shop, a lake and an hwm.yaml, and the command run in it."""
+class Hwm(Project):
+    """A project with a file that loads its orders, and the command run in its folder."""
 
-    def __init__(self, folder) -> None:
-        self.folder = folder
-        with closing(sqlite3.connect(folder / "shop.db")) as shop, shop:
-            shop.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, amount REAL, updated_at TIMESTAMP)")
-        (folder / "hwm.yaml").write_text(
-            "connections:\n  shop: {type: sqlite, database: shop.db}\n  lake: {type: local, root: ./lake}\n"
-        )
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
         self.file(ORDERS)
-        self.add(1, 2, 3)
-
-    def add(self, *numbers: int) -> None:
-        with closing(sqlite3.connect(self.folder / "shop.db")) as shop, shop:
-            shop.executemany(
-                "INSERT INTO orders VALUES (?, ?, ?)",
-                [(number, number * 1.5, f"2024-06-{number:02d} 12:00:00.000000") for number in numbers],
-            )
-
-    def file(self, text: str, name: str = "orders.yaml") -> None:
-        (self.folder / name).write_text(text)
-
-    def ids(self, path: str = "raw/orders") -> list[int]:
-        from deltalake import DeltaTable
-
-        if not (self.folder / "lake" / path).exists():
-            return []
-        return sorted(DeltaTable(self.folder / "lake" / path).to_pyarrow_table().column("id").to_pylist())
 
     def __call__(self, *words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -92,9 +45,6 @@ class Hwm:
 @pytest.fixture
 def hwm(tmp_path) -> Hwm:
     return Hwm(tmp_path)
-
-
-# --- without a load ----------------------------------------------------------------------------
 
 
 def test_help_lists_the_commands_and_is_quick(hwm):
@@ -168,9 +118,6 @@ def test_wrong_options_exit_with_2_and_say_what_to_write(hwm, words, told):
 
 def test_a_watermark_needs_to_be_told_what_to_do(hwm):
     assert hwm("watermark", "orders.yaml").returncode == 2
-
-
-# --- with loads --------------------------------------------------------------------------------
 
 
 @pytest.mark.slow

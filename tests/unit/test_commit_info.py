@@ -21,7 +21,7 @@ from hwm_magics.core.commit_info import (
     walk,
 )
 from hwm_magics.core.cursor import CursorKind, CursorType, TextForm
-from hwm_magics.core.model import CommitRecord, SourceIdentity, Watermark
+from hwm_magics.core.observed import CommitRecord, SourceIdentity, Watermark
 from hwm_magics.errors import TargetUnknownError
 
 START = datetime(2024, 6, 1, 12, tzinfo=UTC)
@@ -82,9 +82,6 @@ class Log:
         return found.loads[0].watermark.value.text if found.loads else None
 
 
-# --- What is written ---------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "value",
     [
@@ -134,9 +131,6 @@ def test_the_info_is_one_line_that_names_the_format():
 
 def test_each_node_has_its_own_transactions():
     assert app_id("orders") != app_id("lines")
-
-
-# --- What is read back -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -194,8 +188,6 @@ def test_info_that_was_cut_short_is_never_a_mark(length):
         return
     assert not text.startswith('{"hwm_magics"')
 
-
-# --- The walk: what is passed over ---------------------------------------------------------------
 
 KEEPS = [
     ("OPTIMIZE", {}),
@@ -313,9 +305,6 @@ def test_a_damaged_commit_of_ours_stops_the_walk():
         log.walk()
 
 
-# --- The walk: RESTORE ---------------------------------------------------------------------------
-
-
 def test_a_restore_continues_at_the_version_that_it_restored():
     log = Log().load(1).load(2).load(3).restore(1)
     assert log.mark() == "2"
@@ -363,8 +352,6 @@ def test_a_restore_to_nothing_that_names_a_version_is_unknown():
         Log().load(1).commit("RESTORE", {"timestamp": "last tuesday"}).walk()
 
 
-# --- The walk against a table that is really restored and overwritten -----------------------------
-
 ACTIONS = st.sampled_from(["load", "other", "append", "optimize", "delete", "overwrite", "restore", "moment"])
 
 
@@ -408,9 +395,6 @@ def test_the_walk_finds_what_the_newest_version_rests_on(actions):
         assert tuple(event.effect for event in found.events) == events
     else:
         assert "replaces" in {event.effect for event in found.events}
-
-
-# --- The walk: an expired log, and how far back it looks -------------------------------------------
 
 
 def test_an_expired_log_gives_no_load_and_no_error():

@@ -13,7 +13,7 @@ from hwm_magics.config.defaults import Defaults
 from hwm_magics.config.schema import EXAMPLE, parse, read_body
 from hwm_magics.connections import secrets
 from hwm_magics.connections.secrets import Secret
-from hwm_magics.core.model import (
+from hwm_magics.core.specs import (
     Boundary,
     CursorSpec,
     FuturePolicy,

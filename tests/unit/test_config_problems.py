@@ -362,10 +362,21 @@ class TestRules:
         assert "overwrite re-reads everything" in one(text).message
 
     @pytest.mark.parametrize(
+        ("given", "path", "words"),
+        [
+            ("{column: id}", "read.partition", "needs both"),
+            ("{count: 8}", "read.partition", "needs both"),
+            ("{column: id, count: 0}", "read.partition.count", "write 1 or more"),
+        ],
+    )
+    def test_parallel_parts_need_a_column_and_a_count(self, given, path, words):
+        found = one(reading(f"table: t, partition: {given}"))
+        assert (found.path, words in found.message) == (path, True)
+
+    @pytest.mark.parametrize(
         ("text", "path"),
         [
             (writing("path: p, first_run: {chunk: 30d}"), "write.first_run"),
-            (reading("table: t, partition: {column: id, count: 8}"), "read.partition"),
             (reading("path: '*.csv'"), "read.path"),
             (reading("path: '*.csv', format: csv"), "read.path"),
             (reading("table: t, format: csv"), "read.format"),

@@ -34,9 +34,6 @@ def text_type(example: str) -> CursorType:
     return CursorType(CursorKind.TEXT, 0, "text", TextForm.of(example))
 
 
-# --- Exactness ---------------------------------------------------------------------------------
-
-
 @given(moments)
 def test_a_datetime_keeps_every_microsecond(moment):
     assert datetime.fromisoformat(NTZ.value(moment).text) == moment
@@ -181,9 +178,6 @@ def test_a_damaged_value_is_found_when_it_is_read_and_not_when_it_is_compared(ki
         CursorValue.from_json({"type": kind.to_json(), "value": text})
 
 
-# --- Order -------------------------------------------------------------------------------------
-
-
 @given(moments, moments)
 def test_times_order_as_the_times_do(one, other):
     assert (NTZ.value(one) < NTZ.value(other)) == (one < other)
@@ -243,9 +237,6 @@ def test_values_that_mean_different_things_are_unequal_and_have_no_order(one, ot
 
 def test_a_value_is_no_plain_number():
     assert INTEGER.value(1) != 1
-
-
-# --- Lag ---------------------------------------------------------------------------------------
 
 
 @given(st.sampled_from([NTZ, NTZ_MS, NTZ_NS, TZ, CursorType(CursorKind.TIMESTAMP, 0)]), moments, lags)
@@ -357,9 +348,6 @@ def test_flooring_cuts_and_never_rounds(moment, digits):
     assert len(floored.text[20:]) <= digits
 
 
-# --- Distance ----------------------------------------------------------------------------------
-
-
 @given(moments, moments)
 def test_a_distance_between_times_is_a_duration(one, other):
     assert NTZ.value(one).distance(NTZ.value(other)) == one - other
@@ -372,9 +360,6 @@ def test_distances_by_kind():
         text_type("2024-06-01").value("2024-06-02").distance(text_type("2024-06-01").value("2024-06-01"))
         is None
     )
-
-
-# --- Text forms --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -25,11 +25,13 @@ from fakes.builders import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hwm_magics.core.decided import Decision, LoadResult
 from hwm_magics.core.explain import duration, explain, plan_to_dict, receipt, result_to_dict
 from hwm_magics.core.intent import intend
-from hwm_magics.core.model import Column, CursorSpec, Decision, LoadResult, SourceIdentity, Watermark
+from hwm_magics.core.observed import Column, SourceIdentity, Watermark
 from hwm_magics.core.plan import plan_load
 from hwm_magics.core.render import bundle, to_html, to_markdown, to_text
+from hwm_magics.core.specs import CursorSpec
 
 MARK, HIGH = at("09:00:00"), at("11:59:00", 2)
 LOADED = there(a_load(MARK))
@@ -159,8 +161,6 @@ def test_a_plan_is_json():
         assert kept["decision"] == explain(plan_of(spec, target, source)).badge
 
 
-# --- Names that mean harm ----------------------------------------------------------------------------
-
 HOSTILE = [
     "<script>alert(1)</script>",
     "<img src=x onerror=alert(1)>",
@@ -251,9 +251,6 @@ def test_the_page_holds_no_script_and_no_address():
     page = to_html(explain(plan_of(a_spec(), LOADED)))
     assert "<script" not in page
     assert "http" not in page
-
-
-# --- Results -----------------------------------------------------------------------------------------
 
 
 def a_result(**changes) -> LoadResult:

@@ -11,31 +11,24 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from hwm_magics import errors
-from hwm_magics.core.explain import explain, plan_to_dict
-from hwm_magics.core.intent import intend
-from hwm_magics.core.model import (
+from hwm_magics.core.decided import (
     AppendRows,
-    Boundary,
-    Column,
     Commit,
     CreateTable,
-    CursorSpec,
     Decision,
-    Existence,
-    FuturePolicy,
     MergeRows,
-    NullPolicy,
-    Param,
     ReadRows,
     RecogniseRows,
     ReplaceTable,
     ReplaceWindow,
-    SourceIdentity,
-    TargetState,
-    WriteMode,
 )
+from hwm_magics.core.explain import explain, plan_to_dict
+from hwm_magics.core.intent import intend
+from hwm_magics.core.observed import Column, Existence, SourceIdentity, TargetState
 from hwm_magics.core.plan import plan_load
 from hwm_magics.core.render import bundle
+from hwm_magics.core.specs import Boundary, CursorSpec, FuturePolicy, NullPolicy, WriteMode
+from hwm_magics.core.statement import Param
 
 QUERIES = [
     None,

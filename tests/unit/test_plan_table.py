@@ -22,28 +22,24 @@ from fakes.builders import (
 )
 
 from hwm_magics import errors
-from hwm_magics.core.intent import intend, needs_target_maximum
-from hwm_magics.core.model import (
+from hwm_magics.core.decided import (
     AppendRows,
     ApplyTransform,
-    Boundary,
-    Column,
     Commit,
     CreateTable,
-    CursorSpec,
     Deduplicate,
-    FuturePolicy,
     MergeRows,
-    NullPolicy,
     OptimizeTable,
     RecogniseRows,
     RegisterTable,
     ReplaceTable,
     ReplaceWindow,
-    SourceIdentity,
 )
+from hwm_magics.core.intent import intend, needs_target_maximum
+from hwm_magics.core.observed import Column, SourceIdentity
 from hwm_magics.core.plan import plan_load
 from hwm_magics.core.query import display
+from hwm_magics.core.specs import Boundary, CursorSpec, FuturePolicy, NullPolicy
 
 MARK = at("09:00:00")
 HIGH = at("11:59:00", 2)
@@ -244,8 +240,6 @@ def test_when_nothing_says_what_is_new_the_three_ways_are_named():
         assert word in hint
 
 
-# --- The source decides ----------------------------------------------------------------------------
-
 BY_SOURCE = [
     ("nothing new", a_spec(), a_source(None, below=at("09:00:00")), "NO CHANGES"),
     ("empty source", a_spec(), a_source(None), "NO CHANGES"),
@@ -321,9 +315,6 @@ def test_another_database_is_refused_and_a_failover_warned_about():
     failover = plan_of(a_spec(), target, a_source(HIGH, identity=SourceIdentity("pg/1", "2", "shop on a")))
     assert failover.decision == "INCREMENTAL"
     assert any("restored or failed over" in text for text in failover.warnings)
-
-
-# --- Windows and marks -------------------------------------------------------------------------------
 
 
 def test_a_first_run_has_no_low_bound_and_records_the_high():
@@ -483,9 +474,6 @@ def test_an_increment_reads_rows_without_a_cursor_value_only_where_asked():
     assert reading.step(RecogniseRows).nulls
 
 
-# --- Steps -----------------------------------------------------------------------------------------
-
-
 def test_keys_decide_by_what_rows_are_recognised():
     assert plan_of(a_spec(), LOADED).step(RecogniseRows).columns == ()
     assert plan_of(a_spec(keys=("id",)), LOADED).step(RecogniseRows).columns == ("id", "u")
@@ -555,9 +543,6 @@ def test_a_plan_without_steps_says_which_kind_it_is_and_why():
     assert (plan.decision, plan.steps) == ("NO CHANGES", ())
     assert plan.reason
     assert plan.after == plan.before
-
-
-# --- The hash --------------------------------------------------------------------------------------
 
 
 def test_a_window_that_only_grew_keeps_the_plans_hash():

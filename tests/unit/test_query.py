@@ -7,10 +7,12 @@ from decimal import Decimal
 import pytest
 
 from hwm_magics.core.cursor import CursorKind, CursorType
-from hwm_magics.core.model import CursorSpec, Param, ReadSpec, Statement, Window, WriteSpec
+from hwm_magics.core.decided import Window
 from hwm_magics.core.query import CursorExpression, Way, display, prepare
+from hwm_magics.core.specs import CursorSpec, ReadSpec, WriteSpec
 from hwm_magics.core.sql_reader import SqlReader
 from hwm_magics.core.sql_text import everything
+from hwm_magics.core.statement import Param, Statement
 from hwm_magics.errors import ConfigError, QueryError
 
 DIALECTS = ["postgres", "sqlite", "tsql", "mysql", "oracle", "duckdb"]
@@ -34,9 +36,6 @@ def prepared(dialect="postgres", write=TARGET, **given):
 
 def rows(query, *, first_run=False, window=WINDOW, **options):
     return display(query.rows(first_run=first_run, window=window, **options))
-
-
-# --- The window around a table
 
 
 def test_a_table_is_read_directly():
@@ -116,9 +115,6 @@ def test_a_probe_for_the_cursor_needs_one():
     assert display(query.probe(("COUNT(*)",), first_run=False)) == 'SELECT COUNT(*) FROM "t"'
     with pytest.raises(ConfigError, match="no cursor"):
         query.probe(("MAX({cursor})",), first_run=False)
-
-
-# --- The text of a query
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -258,9 +254,6 @@ def test_the_short_cut_is_for_nothing_else(text):
     assert everything(text, "read.query", "tsql") is None
 
 
-# --- What is refused
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -333,9 +326,6 @@ def test_a_name_or_date_format_that_can_not_be_used():
         prepared(table="t", cursor=CursorSpec(""))
     with pytest.raises(ConfigError, match="date_format"):
         prepared(table="t", cursor=CursorSpec("c", date_format="%x"))
-
-
-# --- The target in the query
 
 
 def test_the_seed_query():
@@ -658,9 +648,6 @@ def test_target_sql_spells_names_like_the_target():
     )
 
 
-# --- Parameters
-
-
 def test_watermark_and_high_are_bound():
     text = "SELECT id, u FROM t WHERE u > :watermark AND u <= :high -- :watermark"
     query = prepared(query=text)
@@ -915,9 +902,6 @@ def test_columns_and_where_do_not_bend_first_run_query():
     write = WriteSpec("l", path="p", first_run_query="SELECT * FROM archive")
     query = prepared(table="t", where="a = 1", columns=("id",), cursor=CURSOR, write=write)
     assert rows(query, first_run=True, window=None) == "SELECT * FROM archive"
-
-
-# --- For people
 
 
 def test_display_writes_values_as_literals():

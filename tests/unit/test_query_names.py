@@ -187,8 +187,9 @@ def test_iso_parts_are_slices_counted_from_0():
 
 
 PLAIN_TABLE = """
-from hwm_magics.core.model import CursorSpec, ReadSpec, Window, WriteSpec
+from hwm_magics.core.decided import Window
 from hwm_magics.core.query import display, prepare
+from hwm_magics.core.specs import CursorSpec, ReadSpec, WriteSpec
 write = WriteSpec("l", path="p", register_table="raw.orders", first_run_query="SELECT * FROM dbo.orders")
 query = prepare(ReadSpec("c", table="dbo.orders", cursor=CursorSpec("u")), write, "tsql")
 display(query.rows(first_run=False, window=Window()))
@@ -196,7 +197,7 @@ display(query.rows(first_run=False, window=Window()))
 
 
 @pytest.mark.parametrize(
-    "code", ["import hwm_magics.core.model", "import hwm_magics.core.query", PLAIN_TABLE]
+    "code", ["import hwm_magics.core.decided", "import hwm_magics.core.query", PLAIN_TABLE]
 )
 def test_a_plain_table_needs_no_sqlglot(code):
     script = f"{code}\nimport sys\nassert 'sqlglot' not in sys.modules"

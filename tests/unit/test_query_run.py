@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue
-from hwm_magics.core.model import CursorSpec, Param, ReadSpec, Statement, Window, WriteSpec
+from hwm_magics.core.decided import Window
 from hwm_magics.core.query import SourceQuery, Way, display, prepare, quote
+from hwm_magics.core.specs import CursorSpec, ReadSpec, WriteSpec
+from hwm_magics.core.statement import Param, Statement
 from hwm_magics.errors import HwmError
 
 if TYPE_CHECKING:
@@ -318,8 +320,6 @@ def test_duckdb_may_begin_with_from(on_duckdb):
     )
     assert on_duckdb.rows(query) == [({"a": 3}, [1, 2], 3)]
 
-
-# --- Any query: what comes of a wrapped text is what comes of the text, filtered
 
 SOURCES = st.sampled_from(
     [

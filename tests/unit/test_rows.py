@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwm_magics.core.cursor import CursorKind, CursorType
-from hwm_magics.core.model import Column, RecogniseRows, SchemaPolicy
+from hwm_magics.core.decided import RecogniseRows
+from hwm_magics.core.observed import Column
 from hwm_magics.core.query import CursorExpression
+from hwm_magics.core.specs import SchemaPolicy
 from hwm_magics.engines.rows import (
     SPOOL,
     Overlap,
@@ -63,9 +65,6 @@ keyed_rows = st.lists(
     max_size=14,
 )
 sizes = st.lists(st.integers(1, 5), min_size=1, max_size=3)
-
-
-# --- Deduplicating -----------------------------------------------------------------------------------
 
 
 def newest(rows):
@@ -136,9 +135,6 @@ def test_a_reader_that_stops_half_way_leaves_no_file_open():
     found.close()
     del found
     gc.collect()
-
-
-# --- Recognising -------------------------------------------------------------------------------------
 
 
 def overlap(there, low, columns=(), *, nulls=False):
@@ -214,9 +210,6 @@ def test_a_bound_below_all_that_a_narrow_column_holds_is_a_bound(low):
     assert sum(seen.keys.values()) == (2 if low < 7 else 1)
 
 
-# --- The cursor's values -----------------------------------------------------------------------------
-
-
 def test_a_fallback_stands_in_where_the_cursor_is_null():
     batch = pa.RecordBatch.from_pydict({"u": [START, None, None], "c": [START, START, None]})
     assert cursor_array(batch, CursorExpression("u", "c")).to_pylist() == [START, START, None]
@@ -227,8 +220,6 @@ def test_a_date_format_orders_as_the_time_does():
     values = cursor_array(batch, CursorExpression("t", None, "%d.%m.%Y %H:%M")).to_pylist()
     assert values == ["2023-12-31 23:59", "2024-01-01 00:00", None]
 
-
-# --- Fitting -----------------------------------------------------------------------------------------
 
 TARGET = (Column("k", "long"), Column("u", "timestamp_ntz"), Column("v", "string"))
 
@@ -260,9 +251,6 @@ def test_a_new_table_cannot_have_two_columns_of_one_name(other):
     schema = pa.schema([("k", pa.int64()), (other, pa.int64())])
     with pytest.raises(SchemaMismatchError):
         fit([], schema, None, None, SchemaPolicy.EVOLVE)
-
-
-# --- Transforming ------------------------------------------------------------------------------------
 
 
 def test_a_function_sees_exact_types_and_the_first_result_settles_the_schema():

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pytest
 
 from hwm_magics.arrow import arrow_type, cast_array
-from hwm_magics.core.model import Column, SchemaPolicy
+from hwm_magics.core.observed import Column
 from hwm_magics.core.schema import clashes, compare, lossless
+from hwm_magics.core.specs import SchemaPolicy
 from hwm_magics.errors import SchemaMismatchError
 
 EXACT = Context(prec=38)
@@ -158,8 +159,6 @@ def test_a_value_that_has_no_equal_is_refused_and_never_rounded(value, source, t
     with pytest.raises(SchemaMismatchError, match="'c'"):
         cast_array(pa.array([value], source), target, "c")
 
-
-# --- Columns ------------------------------------------------------------------------------------
 
 ID, NAME = Column("id", "long"), Column("name", "string")
 

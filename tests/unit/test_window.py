@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwm_magics.core.cursor import CursorKind, CursorType, TextForm
-from hwm_magics.core.model import Boundary, CommitRecord, CursorSpec, Watermark
+from hwm_magics.core.observed import CommitRecord, Watermark
+from hwm_magics.core.specs import Boundary, CursorSpec
 from hwm_magics.core.window import DEFAULT_LAG, TAIL, low_bound
 from hwm_magics.errors import CursorColumnError
 

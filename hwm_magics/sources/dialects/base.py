@@ -8,7 +8,7 @@ from typing import Any
 
 from hwm_magics.arrow import arrow_type, cursor_type_of, delta_type
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, Scalar
-from hwm_magics.core.model import Column, SourceIdentity
+from hwm_magics.core.observed import Column, SourceIdentity
 from hwm_magics.core.sql_names import quote
 from hwm_magics.errors import CursorColumnError, SchemaMismatchError
 from hwm_magics.sources.rendering import Bound, bind_by_text
@@ -73,8 +73,6 @@ class Dialect:
     alive: str = "SELECT 1"
     types_by_value: bool = False
 
-    # --- Names and values ---------------------------------------------------------------------
-
     def quote(self, name: str) -> str:
         """A name, quoted."""
         return quote(name, self.name)
@@ -91,8 +89,6 @@ class Dialect:
         """An expression for a cursor value such that no driver loses a digit of it."""
         del cursor_type
         return expression
-
-    # --- Types --------------------------------------------------------------------------------
 
     def wire(self, described: Described) -> Wire:
         """How a column travels.
@@ -141,8 +137,6 @@ class Dialect:
         """Digits of a second that the column keeps, where that is not microseconds."""
         del column
         return None
-
-    # --- Questions ----------------------------------------------------------------------------
 
     def clock(self, kind: CursorKind, timezone: str | None) -> Clock:
         """The database's own clock, for columns of a kind.

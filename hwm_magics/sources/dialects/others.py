@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, Scalar
-from hwm_magics.core.model import SourceIdentity
+from hwm_magics.core.observed import SourceIdentity
 from hwm_magics.sources.dialects.base import Ask, Clock, Dialect
 from hwm_magics.sources.rendering import Bound, bind_by_text
 

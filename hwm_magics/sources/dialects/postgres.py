@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from hwm_magics.arrow import MAX_PRECISION, arrow_type
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, Scalar
-from hwm_magics.core.model import Column, SourceIdentity
+from hwm_magics.core.observed import Column, SourceIdentity
 from hwm_magics.core.sql_names import quote
 from hwm_magics.errors import QueryError
 from hwm_magics.sources.dialects.base import Ask, Clock, Dialect, TableFacts
@@ -156,8 +155,6 @@ class Postgres(Dialect):
             f"'YYYY-MM-DD HH24:MI:SS.US') ELSE CAST({expression} AS text) END"
         )
 
-    # --- Types --------------------------------------------------------------------------------
-
     def wire(self, described: Described) -> Wire:
         native, name = described.native, self.quote(described.name)
         base = (
@@ -222,8 +219,6 @@ class Postgres(Dialect):
 
     def is_text(self, native: str) -> bool:
         return native.partition("(")[0] in _TEXTS
-
-    # --- Questions ----------------------------------------------------------------------------
 
     def clock(self, kind: CursorKind, timezone: str | None) -> Clock:
         zone = f" AT TIME ZONE {self.literal(timezone)}" if timezone else ""
@@ -329,6 +324,8 @@ def _time_text(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
 
 def _flat(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
     """A list, unless it has more dimensions: the driver would write them all in one row."""
+    import pyarrow.compute as pc
+
     dimensions = pc.max(arrays[1]).as_py()
     if dimensions is not None and dimensions > 1:
         raise _nested(column)

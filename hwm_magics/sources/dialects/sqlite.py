@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from hwm_magics.arrow import MAX_PRECISION, arrow_type
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, Scalar
-from hwm_magics.core.model import Column, SourceIdentity
+from hwm_magics.core.observed import Column, SourceIdentity
 from hwm_magics.core.sql_names import table_parts
 from hwm_magics.errors import QueryError
 from hwm_magics.sources.dialects.base import Ask, Clock, Dialect, TableFacts
@@ -108,8 +107,6 @@ class Sqlite(Dialect):
             return f"printf('%!.{_EXACT_DIGITS}g', {expression})"
         return f"CAST({expression} AS TEXT)"
 
-    # --- Types --------------------------------------------------------------------------------
-
     def wire(self, described: Described) -> Wire:
         name = self.quote(described.name)
         try:
@@ -158,8 +155,6 @@ class Sqlite(Dialect):
     def is_text(self, native: str) -> bool:
         name = native.upper()
         return not any(word in name for word in ("JSON", "UUID", "GUID", "XML")) and name.strip() != "TIME"
-
-    # --- Questions ----------------------------------------------------------------------------
 
     def clock(self, kind: CursorKind, timezone: str | None) -> Clock:
         del kind, timezone
@@ -219,9 +214,6 @@ class Sqlite(Dialect):
         return tuple(found)
 
 
-# --- What arrives -----------------------------------------------------------------------------
-
-
 def _stray(column: Column, what: str) -> QueryError:
     return QueryError(
         f"column {column.name!r} is declared {column.native or column.type}, and holds {what}",
@@ -235,6 +227,8 @@ def _first(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
 
 
 def _guarded(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
+    import pyarrow.compute as pc
+
     worst = pc.max(arrays[1]).as_py()
     if worst:
         raise _stray(column, _CLASSES[worst])
@@ -247,6 +241,8 @@ def _guarded(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
 
 
 def _boolean(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
+    import pyarrow.compute as pc
+
     found = pc.min_max(arrays[0])
     for bound in (found["min"], found["max"]):
         if bound.is_valid and bound.as_py() not in (0, 1):
@@ -260,6 +256,8 @@ def _decimal(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
     A double stands for the decimal of the column's digits that is nearest to it, if that has no more
     than 15 digits in all, and is that double again: up to there the two belong to each other.
     """
+    import pyarrow.compute as pc
+
     whole, real, text = arrays
     dtype = arrow_type(column.type)
     if text.null_count < len(text):

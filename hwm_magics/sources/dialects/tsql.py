@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from hwm_magics.arrow import arrow_type
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, Scalar
-from hwm_magics.core.model import Column, SourceIdentity
+from hwm_magics.core.observed import Column, SourceIdentity
 from hwm_magics.core.sql_names import table_parts
 from hwm_magics.errors import QueryError
 from hwm_magics.sources.dialects.base import Ask, Clock, Dialect, TableFacts
@@ -157,8 +156,6 @@ class TSql(Dialect):
             return f"CONVERT(varchar(27), {expression}, 121)"
         return f"CAST({expression} AS varchar(100))"
 
-    # --- Types --------------------------------------------------------------------------------
-
     def wire(self, described: Described) -> Wire:
         native, name = described.native, self.quote(described.name)
         if not native:
@@ -201,8 +198,6 @@ class TSql(Dialect):
 
     def digits(self, column: Column) -> int | None:
         return _kept(column.native)
-
-    # --- Questions ----------------------------------------------------------------------------
 
     def clock(self, kind: CursorKind, timezone: str | None) -> Clock:
         if kind is CursorKind.TIMESTAMP_TZ or timezone:
@@ -262,6 +257,8 @@ def _on_grid(text: str) -> str:
 
 def _instant(arrays: Sequence[pa.Array], column: Column) -> pa.Array:
     """``2024-06-01 12:00:00.1234567 +02:00``, cut to microseconds."""
+    import pyarrow.compute as pc
+
     shorter = pc.replace_substring_regex(arrays[0], pattern=r"(\.\d{6})\d*", replacement=r"\1")
     return parsed(
         [pc.replace_substring_regex(shorter, pattern=r" ([+-]\d\d:\d\d)$", replacement=r"\1")], column

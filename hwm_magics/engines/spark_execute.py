@@ -1,0 +1,558 @@
+"""Walks the steps of a plan on Spark: one read, one commit."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from hwm_magics.core.commit_info import LogEntry, decode, encode, written
+from hwm_magics.core.cursor import CursorValue
+from hwm_magics.core.decided import (
+    AppendRows,
+    ApplyTransform,
+    CheckSchema,
+    Commit,
+    CreateTable,
+    Decision,
+    Deduplicate,
+    LoadPlan,
+    MergeRows,
+    OptimizeTable,
+    RecogniseRows,
+    RegisterTable,
+    ReplaceTable,
+    ReplaceWindow,
+)
+from hwm_magics.core.observed import Column, CommitRecord, SourceIdentity
+from hwm_magics.core.query import CursorExpression
+from hwm_magics.engines import spark_rows
+from hwm_magics.engines.base import Progress, RunContext
+from hwm_magics.engines.delta_open import local_absence
+from hwm_magics.engines.spark_commit import (
+    TXN_APP,
+    TXN_VERSION,
+    USER_METADATA,
+    TakenError,
+    commit,
+    empty_append,
+    transaction,
+    translated,
+)
+from hwm_magics.engines.spark_history import find_run, has_newer
+from hwm_magics.engines.spark_open import SparkAddress, location_of, plain_location
+from hwm_magics.engines.spark_sql import DIALECT, bounded, ddl, literal, name_of, properties_clause, quote
+from hwm_magics.errors import (
+    BlockedError,
+    CommitConflictError,
+    CommitError,
+    ConfigError,
+    HwmError,
+    LoadCancelled,
+)
+from hwm_magics.spark.failures import first_line
+from hwm_magics.spark.running import isolated, run_job
+from hwm_magics.stream import BatchStream, SparkRead
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, Observation, SparkSession
+
+__all__ = ["Execution", "Outcome"]
+
+SMALL_FILE = 16 * 1024 * 1024
+MANY_SMALL_FILES = 20
+OBSERVED_WITHIN = 5.0
+"""Seconds to wait for figures that were observed while a job ran; Spark never gives them after some jobs."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a walk.
+
+    Attributes:
+        status: As in :class:`~hwm_magics.core.decided.LoadResult`.
+        version: The version that was committed; None for none.
+        read: Rows that the source sent; None when that was not observed.
+        kept: Of those, rows that the target did not hold.
+        written: Rows that the commit holds, by its own metrics.
+        updated: Of those, rows that replaced another.
+        late: Rows at or below the old watermark that were not in the target.
+        latest: The lowest cursor value among those.
+        files, bytes: What the commit added.
+        warnings: Sentences.
+    """
+
+    status: Literal["loaded", "nothing_new", "already_loaded", "dry_run"] = "nothing_new"
+    version: int | None = None
+    read: int | None = None
+    kept: int | None = None
+    written: int | None = None
+    updated: int = 0
+    late: int = 0
+    latest: CursorValue | None = None
+    files: int | None = None
+    bytes: int | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class Execution:
+    """Walks the steps of one plan."""
+
+    def __init__(
+        self,
+        session: SparkSession,
+        address: SparkAddress,
+        plan: LoadPlan,
+        stream: BatchStream | SparkRead,
+        run: RunContext,
+        *,
+        anchored: bool,
+    ) -> None:
+        self._session = session
+        self._address = address
+        self._plan = plan
+        self._stream = stream
+        self._run = run
+        self._anchored = anchored
+        self._version = plan.target.version
+        self._frame: DataFrame | None = None
+        self._free: Callable[[], None] = lambda: None
+        self._read: int | None = None
+        self._create: CreateTable | None = None
+        self._added: tuple[Column, ...] = ()
+        self._recognised = False
+        self._seen: Observation | None = None
+        self._counter: Observation | None = None
+        self._write: AppendRows | MergeRows | ReplaceTable | ReplaceWindow = AppendRows()
+        self._outcome = Outcome()
+
+    def walk(self) -> Outcome:
+        """Do each step in its order."""
+        try:
+            self._walk()
+        finally:
+            self._free()
+        self._outcome.read = self._read if self._read is not None else self._outcome.read
+        return self._outcome
+
+    def _walk(self) -> None:
+        self._take_rows()
+        for step in self._plan.steps:
+            match step:
+                case CreateTable():
+                    self._create = step
+                case ApplyTransform(name):
+                    self._transform(name)
+                case CheckSchema(_, needed):
+                    spark_rows.required(self._rows, needed, self._plan.spec.transform)
+                    target = self._plan.target.columns if self._version is not None else None
+                    self._frame, change = spark_rows.fit(self._rows, target, self._plan.spec.write.schema)
+                    self._added = change.added
+                case Deduplicate(keys, cursor):
+                    self._frame = spark_rows.deduplicated(
+                        self._rows, keys, self._cursor() if cursor else None
+                    )
+                case RecogniseRows():
+                    self._recognise(step)
+                case AppendRows() | MergeRows() | ReplaceTable() | ReplaceWindow():
+                    self._write = step
+                case Commit():
+                    if self._run.dry_run:
+                        self._job(lambda: self._rows.limit(1).collect())
+                        self._outcome = Outcome("dry_run")
+                        return
+                    self._commit(step)
+                case RegisterTable(name):
+                    self._register(name)
+                case OptimizeTable():
+                    self._optimize()
+                case _:
+                    pass
+
+    @property
+    def _rows(self) -> DataFrame:
+        if self._frame is None:
+            msg = "the plan has no rows"
+            raise AssertionError(msg)
+        return self._frame
+
+    # What is read
+
+    def _take_rows(self) -> None:
+        stream = self._stream
+        if isinstance(stream, BatchStream):
+            self._frame, self._free = spark_rows.frame_of(self._session, self._counted(stream), stream.schema)
+            return
+        self._run.failpoint("mid_read")
+        self._frame = spark_rows.frame_read(self._session, stream)
+        if self._surely_new and self._plan.step(MergeRows) is None:
+            from pyspark.sql import Observation
+            from pyspark.sql import functions as F  # noqa: N812 - as everybody calls it
+
+            # It tells of the first job over the rows, which must be the one that writes them.
+            self._counter = Observation()
+            self._frame = self._frame.observe(self._counter, F.count(F.lit(1)).alias("read"))
+
+    def _counted(self, stream: BatchStream) -> Iterator[pa.RecordBatch]:
+        run = self._run
+        total = self._plan.source.count if self._plan.source else None
+        self._read = size = 0
+        for batch in stream.batches:
+            run.check()
+            if not batch.num_rows:
+                continue
+            if not self._read:
+                run.failpoint("mid_read")
+            self._read += batch.num_rows
+            size += batch.nbytes
+            run.on_progress(Progress("reading", self._read, size, total))
+            yield batch
+        if not self._read:
+            run.failpoint("mid_read")
+
+    def _transform(self, name: str) -> None:
+        if self._run.transform is None:
+            raise ConfigError(
+                f"the transform {name!r} is not there", hint="define the function in the notebook"
+            )
+        self._frame = spark_rows.transformed(self._rows, self._run.transform, name)
+
+    def _cursor(self) -> CursorExpression | None:
+        settings = self._plan.spec.read.cursor
+        recognise = self._plan.step(RecogniseRows)
+        if recognise is not None:
+            return CursorExpression(recognise.cursor, recognise.fallback, recognise.date_format)
+        if settings is not None:
+            return CursorExpression(settings.column, settings.fallback, settings.date_format)
+        step = self._plan.step(Deduplicate)
+        return CursorExpression(step.cursor) if step is not None and step.cursor else None
+
+    def _recognise(self, step: RecogniseRows) -> None:
+        merges = self._plan.step(MergeRows)
+        if self._version is None or (self._added and merges is not None and not merges.insert_only):
+            # A merge also brings the new columns' values of rows that are equal otherwise.
+            return
+        self._frame = spark_rows.recognised(self._rows, self._there(), step)
+        self._recognised = True
+
+    def _there(self) -> DataFrame:
+        """The target at the version that was planned with."""
+        return self._session.sql(
+            f"SELECT * FROM {self._address.reference} VERSION AS OF {self._version}"  # noqa: S608 - quoted
+        )
+
+    # What is committed
+
+    def _commit(self, step: Commit) -> None:
+        run, plan = self._run, self._plan
+        run.check()
+        replaces = isinstance(self._write, ReplaceTable | ReplaceWindow)
+        if isinstance(self._write, MergeRows) and self._write.insert_only and self._version is not None:
+            # Spark commits a MERGE that changes nothing, so what is there already is left out before.
+            keys = list(self._write.keys)
+            self._frame = self._rows.join(self._there().select(*map(quote, keys)), keys, "left_anti").select(
+                *map(quote, self._rows.columns)
+            )
+        empty = not replaces and self._is_empty()
+        run.failpoint("after_read")
+        run.failpoint("before_put")
+        if self._create is not None:
+            self._make(
+                self._create, replace(self._record(step, "create"), low=None, high=None, watermark=None)
+            )
+        elif self._version is None:
+            raise CommitError(
+                "the target is not there any more; nothing was written", hint="run the load again"
+            )
+        if empty:
+            self._mark_only(step)
+            return
+        record = self._record(step, plan.decision.value.lower().replace(" ", "_"))
+        entry = self._committed(record, self._writer(record), idle=isinstance(self._write, MergeRows))
+        if entry is None:
+            self._mark_only(step)
+            return
+        self._describe(entry)
+
+    def _is_empty(self) -> bool:
+        """Whether there is nothing to write. Spark is asked only where the plan can't tell."""
+        if self._read == 0:
+            return True
+        if self._surely_new:
+            return False
+        return bool(self._job(self._rows.isEmpty))
+
+    @property
+    def _surely_new(self) -> bool:
+        """Whether the source has told of a row above the mark, and nothing can drop it."""
+        source, before = self._plan.source, self._plan.before
+        return (
+            source is not None
+            and source.high is not None
+            and (before is None or source.high > before.value)
+            and self._plan.spec.transform is None
+        )
+
+    def _record(self, step: Commit, kind: str) -> CommitRecord:
+        plan = self._plan
+        window = plan.window
+        return CommitRecord(
+            version=-1,
+            committed_at=None,
+            node=plan.spec.node,
+            run_id=self._run.run_id,
+            kind=kind,
+            seq=step.seq,
+            low=window.low if window else None,
+            high=window.high if window else None,
+            watermark=step.watermark,
+            source=plan.source.identity if plan.source else SourceIdentity(),
+            plan_hash=plan.hash,
+            asked_at=plan.source.asked_at if plan.source else None,
+        )
+
+    def _make(self, step: CreateTable, record: CommitRecord) -> None:
+        """Create the empty table; exactly one of several racing loads does."""
+        write = self._plan.spec.write
+        columns = ddl(spark_rows.columns_of_frame(self._rows), nullable=True)
+        partitions = ", ".join(quote(name) for name in step.partition_by)
+        clusters = ", ".join(quote(name) for name in write.cluster_by)
+        layout = f" PARTITIONED BY ({partitions})" if partitions else ""
+        layout += f" CLUSTER BY ({clusters})" if clusters else ""
+        statement = (
+            f"CREATE TABLE {self._address.reference} ({columns}) USING delta{layout}"
+            f"{properties_clause(dict(step.properties))}"
+        )
+        schema = self._address.reference.rpartition(".")[0]
+
+        def create() -> None:
+            with isolated(self._session, None, "") as (other, _):
+                if self._address.path is None and schema:
+                    other.sql(f"CREATE SCHEMA IF NOT EXISTS {schema}").collect()
+                other.conf.set(USER_METADATA, encode(record))
+                other.sql(statement).collect()
+
+        try:
+            self._job(create)
+        except TakenError as error:
+            folder = self._address.folder
+            if folder is None or not local_absence(folder):
+                raise CommitConflictError(
+                    "another load created the table first; nothing was written"
+                ) from error
+            # A creation that died before its commit left its log folder, which Spark takes for a table.
+            shutil.rmtree(folder / "_delta_log", ignore_errors=True)
+            self._job(create)
+        self._version = 0
+
+    def _observed(self, rows: DataFrame) -> DataFrame:
+        """The rows, with the late ones counted while they pass: no second read."""
+        from pyspark.sql import Observation
+        from pyspark.sql import functions as F  # noqa: N812
+
+        before, cursor = self._plan.before, self._cursor()
+        if not self._recognised or before is None or cursor is None:
+            return rows
+        expression = F.expr(cursor.sql(DIALECT))
+        late = F.when(expression <= F.expr(literal(before.value)), expression)
+        self._seen = Observation()
+        return rows.observe(
+            self._seen, F.count(late).alias("late"), F.min(late).cast("string").alias("latest")
+        )
+
+    def _writer(self, record: CommitRecord) -> Callable[[], object]:
+        address, step = self._address, self._write
+        if isinstance(step, MergeRows):
+            return self._merger(step, record)
+        rows = self._observed(self._rows)
+        options = {**transaction(record), **({"mergeSchema": "true"} if self._added else {})}
+        mode = "append"
+        if isinstance(step, ReplaceTable | ReplaceWindow):
+            mode = "overwrite"
+            # A plain overwrite loses the table's clustering; replacing where it is true keeps all it is.
+            options["replaceWhere"] = (
+                bounded(step.window, step.cursor, step.fallback)
+                if isinstance(step, ReplaceWindow)
+                else "true"
+            )
+        if self._plan.spec.write.optimize_write:
+            options["optimizeWrite"] = "true"
+        writer = rows.write.format("delta").mode(mode).options(**options)
+
+        def write() -> None:
+            if address.path is not None:
+                writer.save(address.path)
+            else:
+                writer.saveAsTable(address.reference)
+
+        return write
+
+    def _merger(self, step: MergeRows, record: CommitRecord) -> Callable[[], object]:
+        on = " AND ".join(f"target.{quote(key)} = source.{quote(key)}" for key in step.keys)
+        evolving = " WITH SCHEMA EVOLUTION" if self._added else ""
+        matched = "" if step.insert_only else " WHEN MATCHED THEN UPDATE SET *"
+        view = f"hwm_{self._run.run_id.replace('-', '_')}"
+
+        def write() -> None:
+            with isolated(self._session, self._rows, view) as (other, name):
+                for key, value in transaction(record, TXN_APP, TXN_VERSION, USER_METADATA).items():
+                    other.conf.set(key, value)
+                # Only the session that runs the statement hears what was observed on the way.
+                self._observed(other.table(name)).createOrReplaceTempView(f"{view}_rows")
+                other.sql(
+                    f"MERGE{evolving} INTO {self._address.reference} AS target USING {view}_rows AS source ON {on}"
+                    f"{matched} WHEN NOT MATCHED THEN INSERT *"
+                ).collect()
+
+        return write
+
+    def _mark_only(self, step: Commit) -> None:
+        """Nothing to write: commit nothing, or the mark alone where it moved."""
+        before = self._plan.before
+        moved = step.watermark is not None and before is not None and step.watermark.value > before.value
+        if moved and self._read != 0:
+            entry = self._committed(self._record(step, "incremental"), self._empty_writer(step), idle=False)
+            self._outcome = Outcome("loaded", version=entry.version if entry else None, written=0)
+
+    def _empty_writer(self, step: Commit) -> Callable[[], object]:
+        return empty_append(self._session, self._address, self._record(step, "incremental"))
+
+    def _committed(self, record: CommitRecord, write: Callable[[], object], *, idle: bool) -> LogEntry | None:
+        self._check_unmoved(record.node)
+        if not self._anchored:
+            self._anchor(record)
+        return commit(
+            self._session, self._address, record, write, self._run, self._version or 0, self._tasks, idle=idle
+        )
+
+    def _check_unmoved(self, node: str) -> None:
+        """Refuse to write on what others did to the rows since the target was opened."""
+        if self._version is None or not has_newer(self._session, self._address.reference, self._version):
+            return
+        _, newer = find_run(self._session, self._address.reference, "", self._version)
+        for entry in newer:
+            record = decode(entry)
+            mine = record is not None and record.node == node and record.run_id != self._run.run_id
+            if (
+                mine
+                or entry.operation in ("RESTORE", "CREATE OR REPLACE TABLE")
+                or (entry.removes and entry.operation not in ("OPTIMIZE", "VACUUM START", "VACUUM END"))
+            ):
+                raise CommitConflictError(
+                    f"version {entry.version} ({entry.operation}) came between; nothing was written by this run"
+                )
+
+    def _anchor(self, record: CommitRecord) -> None:
+        """Start the node's sequence anew, where the log no longer tells how far it had come.
+
+        The table may remember a transaction version that no public API tells, and would silently skip
+        what is not above it. A commit without rows takes a version that is surely above, the time in
+        milliseconds, and the load starts again from there.
+        """
+        fresh = replace(
+            record, kind="anchor", seq=time.time_ns() // 1_000_000, watermark=None, low=None, high=None
+        )
+        commit(
+            self._session,
+            self._address,
+            fresh,
+            empty_append(self._session, self._address, fresh),
+            self._run,
+            self._version or 0,
+            self._tasks,
+            idle=False,
+        )
+        raise CommitConflictError("the load's sequence was started anew, since its log had expired")
+
+    def _describe(self, entry: LogEntry) -> None:
+        told = written(entry.metrics)
+        outcome = Outcome(
+            "loaded", entry.version, written=told.rows, updated=told.updated or 0, files=told.files
+        )
+        outcome.bytes = entry.added_bytes
+        source_rows = entry.metrics.get("numSourceRows")
+        outcome.kept = int(str(source_rows)) if source_rows is not None else told.rows
+        if self._read is None:
+            outcome.read = int(str(_observed(self._counter).get("read", outcome.kept or 0)))
+        seen = _observed(self._seen)
+        before = self._plan.before
+        if before is not None and seen.get("late"):
+            outcome.late = int(str(seen["late"]))
+            outcome.latest = before.value.type.value(str(seen["latest"]))
+        self._outcome = outcome
+
+    def _register(self, name: str) -> None:
+        address = self._address
+        if address.path is None or self._version is None:
+            return
+        if address.catalog is not None and address.folder is not None:
+            address.catalog.register(name, address.folder)
+        quoted = name_of(name)
+        schema = quoted.rpartition(".")[0]
+        if schema:
+            self._session.sql(f"CREATE SCHEMA IF NOT EXISTS {schema}").collect()
+        location = address.path.replace("\\", "\\\\").replace("'", "\\'")
+        self._session.sql(f"CREATE TABLE IF NOT EXISTS {quoted} USING delta LOCATION '{location}'").collect()
+        there = location_of(self._session, quoted)
+        if there != plain_location(address.path):
+            raise BlockedError(
+                f"{name} is registered for {there}, and not for {address.path}; the rows are committed",
+                hint="choose another register_table, or drop that registration",
+            )
+
+    def _optimize(self) -> None:
+        """After the commit: the rows are safe, so a failure here is a warning."""
+        write = self._plan.spec.write
+        if self._outcome.status != "loaded":
+            return
+        reloaded = self._plan.decision in (Decision.FIRST_RUN, Decision.FULL_RELOAD)
+        if not (write.cluster_by and reloaded) and not (write.optimize_write and self._many_small_files()):
+            return
+        try:
+            self._job(lambda: self._session.sql(f"OPTIMIZE {self._address.reference}").collect())
+        except Exception as error:  # noqa: BLE001 - Spark raises several classes, and the load has succeeded
+            self._outcome.warnings += (f"the load is committed, and optimizing failed: {first_line(error)}",)
+
+    def _many_small_files(self) -> bool:
+        found = self._session.sql(f"DESCRIBE DETAIL {self._address.reference}").select(
+            "numFiles", "sizeInBytes"
+        )
+        files, size = found.collect()[0]
+        return bool(files >= MANY_SMALL_FILES and size < files * SMALL_FILE)
+
+    # How Spark is asked
+
+    def _job(self, action: Callable[[], object]) -> object:
+        try:
+            return run_job(
+                self._session,
+                action,
+                tag=f"hwm_magics-{self._run.run_id}",
+                cancelled=self._run.cancelled,
+                on_tasks=self._tasks,
+            )
+        except HwmError:
+            raise
+        except Exception as error:
+            if self._run.cancelled.is_set():
+                raise LoadCancelled("the load was cancelled; nothing was written") from error
+            raise translated(error) from error
+
+    def _tasks(self, done: int, known: int) -> None:
+        total = self._plan.source.count if self._plan.source else None
+        self._run.on_progress(Progress("committing", self._read or 0, 0, total, done, known))
+
+
+def _observed(observation: Observation | None) -> Mapping[str, object]:
+    """What was observed while rows passed; nothing when Spark does not say."""
+    if observation is None:
+        return {}
+    found: list[Mapping[str, object]] = []
+    waiting = threading.Thread(target=lambda: found.append(observation.get), daemon=True)
+    waiting.start()
+    waiting.join(OBSERVED_WITHIN)
+    return found[0] if found else {}

@@ -1,0 +1,141 @@
+"""Reads a Delta table's log through ``DESCRIBE HISTORY``: the only public way, and one that every catalog has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from hwm_magics.core.commit_info import LogEntry
+from hwm_magics.errors import TargetUnknownError
+from hwm_magics.spark.failures import condition, first_line
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+__all__ = ["back_from_newest", "find_run", "has_newer"]
+
+FIRST_PAGE = 20
+"""Commits that are asked for at first. Most searches end among them; the others read the whole log."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_COLUMNS = (
+    "version",
+    "unix_micros(timestamp) AS moment",
+    "operation",
+    "operationParameters",
+    "operationMetrics",
+    "userMetadata",
+)
+
+
+def back_from_newest(
+    session: SparkSession, reference: str, first_page: int = FIRST_PAGE
+) -> Iterator[LogEntry]:
+    """A table's commits, newest first, down to the oldest that the log still has.
+
+    Args:
+        session: The session that is asked.
+        reference: The table's name in SQL.
+        first_page: How many are asked for at first.
+
+    Raises:
+        TargetUnknownError: The log can't be read.
+    """
+    page = _page(session, reference, first_page)
+    yield from page
+    if len(page) == first_page and page[-1].version > 0:
+        oldest = page[-1].version
+        yield from (entry for entry in _page(session, reference, None) if entry.version < oldest)
+
+
+def has_newer(session: SparkSession, reference: str, version: int) -> bool:
+    """Whether a table has a commit above a version: far cheaper than its history, which is read only then."""
+    try:
+        _ = session.sql(f"SELECT 1 FROM {reference} VERSION AS OF {version + 1}").schema  # noqa: S608 - quoted
+    except Exception as error:  # noqa: BLE001 - the history tells more of what is wrong
+        return condition(error) != "DELTA_VERSION_NOT_FOUND"
+    return True
+
+
+def find_run(
+    session: SparkSession, reference: str, run_id: str, after: int
+) -> tuple[LogEntry | None, list[LogEntry]]:
+    """The commit that a run made, looked for above a version.
+
+    Args:
+        session: The session that is asked.
+        reference: The table's name in SQL.
+        run_id: The run.
+        after: Versions up to this one are not looked at.
+
+    Returns:
+        The commit, or None when none above ``after`` names the run; and all commits above it, newest first.
+    """
+    newer = []
+    for entry in back_from_newest(session, reference, first_page=5):
+        if entry.version <= after:
+            break
+        newer.append(entry)
+    found = next((entry for entry in newer if entry.user_metadata and run_id in entry.user_metadata), None)
+    return found, newer
+
+
+def _page(session: SparkSession, reference: str, limit: int | None) -> list[LogEntry]:
+    only = f" LIMIT {limit}" if limit is not None else ""
+    try:
+        rows = session.sql(f"DESCRIBE HISTORY {reference}{only}").selectExpr(*_COLUMNS).collect()
+    except Exception as error:
+        raise TargetUnknownError(
+            f"the log of {reference} can't be read: {first_line(error)}",
+            hint="the log may be damaged; restore it from a backup",
+        ) from error
+    entries = [_entry(row.asDict()) for row in rows]
+    for newer, older in pairwise(entries):
+        if newer.version != older.version + 1:
+            raise TargetUnknownError(
+                f"the log of {reference} has a gap: version {newer.version} follows version {older.version}",
+                hint="restore the log from a backup",
+            )
+    return entries
+
+
+def _entry(row: Mapping[str, Any]) -> LogEntry:
+    moment = row["moment"]
+    metrics = dict(row["operationMetrics"] or {})
+    operation = str(row["operation"] or "").upper()
+    return LogEntry(
+        version=int(row["version"]),
+        timestamp=_EPOCH + timedelta(microseconds=int(moment)) if moment is not None else None,
+        operation=operation,
+        parameters=dict(row["operationParameters"] or {}),
+        user_metadata=row["userMetadata"],
+        metrics=metrics,
+        adds=_any(metrics, _ADDED),
+        removes=_any(metrics, _REMOVED),
+        added_bytes=_number(metrics, "numOutputBytes", "numAddedBytes", "numTargetBytesAdded") or 0,
+    )
+
+
+# What Spark and delta-rs call the files and rows that came and went.
+_ADDED = (
+    "numOutputRows", "numAddedFiles", "numTargetFilesAdded", "numUpdatedRows", "num_added_rows", "num_added_files",
+    "num_target_files_added", "num_updated_rows",
+)  # fmt: skip
+_REMOVED = (
+    "numRemovedFiles", "numTargetFilesRemoved", "numDeletedRows", "numUpdatedRows", "numTargetDeletionVectorsUpdated",
+    "numTargetDeletionVectorsAdded", "numDeletionVectorsAdded", "num_removed_files", "num_target_files_removed",
+    "num_deleted_rows", "num_updated_rows",
+)  # fmt: skip
+
+
+def _number(metrics: Mapping[str, object], *names: str) -> int | None:
+    found = next((metrics[name] for name in names if metrics.get(name) is not None), None)
+    return int(str(found)) if found is not None and str(found).isdigit() else None
+
+
+def _any(metrics: Mapping[str, object], names: tuple[str, ...]) -> bool | None:
+    """Whether one of some metrics counts something; None when the commit has none of them."""
+    told = [number for name in names if (number := _number(metrics, name)) is not None]
+    return any(told) if told else None

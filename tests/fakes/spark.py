@@ -1,0 +1,35 @@
+"""The one Spark session of a test process: starting one takes longer than most tests."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import TYPE_CHECKING
+
+from hwm_magics.spark.session import build
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+FAST_START = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""A JVM that compiles less: good for many small loads, bad for large ones."""
+
+SMALL = {
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.shuffle.partitions": "1",
+    "spark.default.parallelism": "1",
+}
+"""Queries over a handful of rows, each of which would be compiled for longer than it runs."""
+
+ON_CONNECT = os.environ.get("HWM_TEST_SPARK") == "connect"
+"""Whether this process tests Spark Connect: the two kinds of session can't live in one process."""
+
+
+@functools.cache
+def shared_session() -> SparkSession:
+    """A session with Delta Lake; with HWM_TEST_SPARK=connect that of a Connect server, which it starts."""
+    os.environ.setdefault("PYSPARK_SUBMIT_ARGS", f'--driver-java-options "{FAST_START}" pyspark-shell')
+    os.environ["SPARK_REMOTE" if ON_CONNECT else "MASTER"] = "local[1]"
+    return build(SMALL)

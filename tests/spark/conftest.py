@@ -1,0 +1,38 @@
+"""The session that the process's Spark tests share, and a folder with an hwm.yaml of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from fakes.spark import shared_session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyspark.sql import SparkSession
+
+
+@pytest.fixture
+def spark() -> Iterator[SparkSession]:
+    """The session; names that a test gave to its catalog are forgotten after it."""
+    session = shared_session()
+    yield session
+    for row in session.sql("SHOW SCHEMAS").collect():
+        if row[0] != "default":
+            session.sql(f"DROP SCHEMA `{row[0]}` CASCADE").collect()
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch, pg_database):
+    """A folder with a lake, and the run's PostgreSQL as the connection `shop`; it is the current one."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("HWM_MAGICS_MODE", "HWM_MAGICS_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "hwm.yaml").write_text(
+        "connections:\n"
+        f"  shop: {{type: postgres, host: {pg_database.host}, port: {pg_database.port}, "
+        f"database: {pg_database.dbname}, username: {pg_database.user}, password: '{pg_database.password}'}}\n"
+        "  lake: {type: local, root: ./lake}\n"
+    )
+    return tmp_path
