@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from hwm_magics.core.cursor import CursorValue
-from hwm_magics.core.observed import CommitRecord, ForeignEvent, SourceIdentity, Watermark
+from hwm_magics.core.observed import CommitRecord, ForeignEvent, LateColumn, SourceIdentity, Watermark
 from hwm_magics.errors import TargetUnknownError
 
 __all__ = [
@@ -147,7 +147,7 @@ def encode(record: CommitRecord) -> str:
     metrics. The result goes under ``userMetadata``, which Spark and delta-rs both keep and show.
     """
     mark = record.watermark
-    kept = {
+    kept: dict[str, object] = {
         "hwm_magics": FORMAT,
         "node": record.node,
         "run_id": record.run_id,
@@ -155,11 +155,15 @@ def encode(record: CommitRecord) -> str:
         "seq": record.seq,
         "low": record.low.to_json() if record.low else None,
         "high": record.high.to_json() if record.high else None,
-        "watermark": {"column": mark.column, **mark.value.to_json()} if mark else None,
+        "watermark": {"column": mark.column, **mark.value.to_json(), "set": mark.origin == "set"}
+        if mark
+        else None,
         "source": {"strong": record.source.strong, "epoch": record.source.epoch, "text": record.source.text},
         "plan": record.plan_hash,
         "asked": record.asked_at.isoformat() if record.asked_at else None,
     }
+    if record.late_columns:
+        kept["late"] = [{"column": each.name, **each.upto.to_json()} for each in record.late_columns]
     return json.dumps(kept, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -216,7 +220,9 @@ def _record(entry: LogEntry, kept: dict[str, object]) -> CommitRecord:
     column = str(raw_mark["column"]) if isinstance(raw_mark, dict) else ""
     source = raw_source if isinstance(raw_source, dict) else {}
     kind = str(kept["kind"])
-    origin: Literal["commit", "set"] = "set" if kind == "mark" else "commit"
+    by_hand = kind == "mark" or (isinstance(raw_mark, dict) and raw_mark.get("set") is True)
+    origin: Literal["commit", "set"] = "set" if by_hand else "commit"
+    late = kept.get("late")
     return CommitRecord(
         version=entry.version,
         committed_at=entry.timestamp,
@@ -233,6 +239,10 @@ def _record(entry: LogEntry, kept: dict[str, object]) -> CommitRecord:
         plan_hash=str(kept.get("plan", "")),
         asked_at=datetime.fromisoformat(str(kept["asked"])) if kept.get("asked") else None,
         metrics=dict(entry.metrics),
+        late_columns=tuple(
+            LateColumn(str(each["column"]), CursorValue.from_json(each))
+            for each in (late if isinstance(late, list) else ())
+        ),
     )
 
 

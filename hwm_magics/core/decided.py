@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Literal, TypeVar
 
 from hwm_magics.core.cursor import CursorValue
-from hwm_magics.core.observed import Column, SourceState, TargetState, Watermark
+from hwm_magics.core.observed import Column, LateColumn, SourceState, TargetState, Watermark
 from hwm_magics.core.specs import LoadSpec
 from hwm_magics.core.statement import Statement
 
@@ -117,6 +117,7 @@ class RecogniseRows:
         columns: The columns that make two rows the same; empty for all columns.
         nulls: Whether target rows with a NULL cursor are compared too.
         cursor, fallback: The cursor column(s) by which the target's rows are chosen.
+        late_columns: Columns that older rows of the target may lack, the latest come last.
     """
 
     low: CursorValue | None
@@ -125,6 +126,24 @@ class RecogniseRows:
     fallback: str | None = None
     nulls: bool = False
     date_format: str | None = None
+    late_columns: tuple[LateColumn, ...] = ()
+
+    def groups(self, compared: Sequence[str]) -> tuple[tuple[tuple[str, ...], tuple[LateColumn, ...]], ...]:
+        """Whose rows are compared by what, where columns came when rows were there already.
+
+        Args:
+            compared: The columns that make two rows the same.
+
+        Returns:
+            For each number of the latest columns, from none to all: the columns that are compared, and
+            those that a row of the target lacks. A row belongs to the last group that fits it: it holds NULL
+            in all of these, and its cursor value lies at or below the ``upto`` of the first of them.
+        """
+        late = [each for each in self.late_columns if each.name in compared and not self.columns]
+        cuts = [tuple(late[len(late) - count :]) for count in range(len(late) + 1)]
+        return tuple(
+            (tuple(name for name in compared if name not in {each.name for each in cut}), cut) for cut in cuts
+        )
 
 
 @dataclass(frozen=True, slots=True)

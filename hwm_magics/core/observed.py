@@ -76,6 +76,19 @@ class Watermark:
 
 
 @dataclass(frozen=True, slots=True)
+class LateColumn:
+    """A column that came when rows were there already, or was away for a while.
+
+    Attributes:
+        name: The column.
+        upto: Rows of the target up to this cursor value may hold NULL in it where the source has a value.
+    """
+
+    name: str
+    upto: CursorValue
+
+
+@dataclass(frozen=True, slots=True)
 class CommitRecord:
     """What one of our commits said about itself.
 
@@ -93,6 +106,7 @@ class CommitRecord:
         plan_hash: The plan's hash.
         metrics: The commit's own metrics (rows, files, bytes …).
         asked_at: When its source was asked, by the writer's clock; None when it was not.
+        late_columns: Columns that rows within the lag may lack.
     """
 
     version: int
@@ -108,6 +122,7 @@ class CommitRecord:
     plan_hash: str = ""
     metrics: Mapping[str, object] = field(default_factory=dict)
     asked_at: datetime | None = None
+    late_columns: tuple[LateColumn, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -329,4 +329,8 @@ def _recognise(planned: Planned) -> RecogniseRows | None:
         columns = tuple(
             dict.fromkeys((*spec.write.keys, cursor.column, *([cursor.fallback] if cursor.fallback else [])))
         )
-    return RecogniseRows(window.low, columns, cursor.column, cursor.fallback, nulls, cursor.date_format)
+    # A MERGE is to bring the values of a column that came later, so for it such rows are not the same.
+    late = last.late_columns if last is not None and spec.write.mode is WriteMode.APPEND else ()
+    return RecogniseRows(
+        window.low, columns, cursor.column, cursor.fallback, nulls, cursor.date_format, late_columns=late
+    )

@@ -7,10 +7,11 @@ from datetime import timedelta
 
 from hwm_magics.core.commit_info import settled
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue
-from hwm_magics.core.observed import CommitRecord, Watermark
+from hwm_magics.core.decided import LoadPlan, SchemaChange
+from hwm_magics.core.observed import CommitRecord, LateColumn, Watermark
 from hwm_magics.core.specs import Boundary, CursorSpec
 
-__all__ = ["DEFAULT_LAG", "TAIL", "Low", "low_bound"]
+__all__ = ["DEFAULT_LAG", "TAIL", "Low", "late_columns", "low_bound"]
 
 DEFAULT_LAG = timedelta(minutes=10)
 TAIL = 100_000
@@ -118,3 +119,33 @@ def _promise(kind: CursorType, cursor: CursorSpec, lag: str, *, inclusive: bool)
     if kind.is_time:
         return f"no row is lost that commits within {lag} of {label}"
     return f"no row is lost whose {cursor.column} lies at most {lag} below the watermark when it commits"
+
+
+def late_columns(plan: LoadPlan, change: SchemaChange) -> tuple[LateColumn, ...]:
+    """The columns that rows within the reach of later windows may lack, for the commit info.
+
+    Where rows are recognised as a whole, one that was loaded before its table had a column would
+    never again equal the source's. What is below the window's low bound is not read again.
+
+    Args:
+        plan: The plan that is carried out.
+        change: How its rows differ from the target.
+
+    Returns:
+        They, the latest last.
+    """
+    last = plan.target.last_load
+    low = plan.window.low if plan.window is not None else None
+    known = {each.name: each for each in (last.late_columns if last is not None else ())}
+    for column in change.added:
+        if plan.before is not None:
+            known[column.name] = LateColumn(column.name, plan.before.value)
+    for column in change.missing:
+        if plan.after is not None:
+            known[column.name] = LateColumn(column.name, plan.after.value)
+    reached = [each for each in known.values() if low is None or not _below(each.upto, low)]
+    return tuple(sorted(reached, key=lambda each: each.upto))
+
+
+def _below(value: CursorValue, low: CursorValue) -> bool:
+    return value.type.kind is low.type.kind and value < low

@@ -22,9 +22,11 @@ from hwm_magics.core.decided import (
     RegisterTable,
     ReplaceTable,
     ReplaceWindow,
+    SchemaChange,
 )
-from hwm_magics.core.observed import Column, CommitRecord, SourceIdentity
+from hwm_magics.core.observed import CommitRecord, SourceIdentity
 from hwm_magics.core.query import CursorExpression
+from hwm_magics.core.window import late_columns
 from hwm_magics.engines.base import Progress, RunContext
 from hwm_magics.engines.delta_log import LogReader
 from hwm_magics.engines.delta_open import Address
@@ -88,7 +90,7 @@ class Execution:
         self._schema = stream.schema
         self._batches = self._counted(stream)
         self._create: CreateTable | None = None
-        self._added: tuple[Column, ...] = ()
+        self._change = SchemaChange()
         self._overlap = False
         self._write: AppendRows | MergeRows | ReplaceTable | ReplaceWindow = AppendRows()
         self._outcome = Outcome()
@@ -150,7 +152,7 @@ class Execution:
         target = self._plan.target.columns if self._table is not None else None
         there = arrow_schema_of(self._table) if self._table is not None else None
         fitted = fit(self._batches, self._schema, target, there, self._plan.spec.write.schema)
-        self._schema, self._batches, self._added = fitted.schema, fitted.batches, fitted.change.added
+        self._schema, self._batches, self._change = fitted.schema, fitted.batches, fitted.change
 
     def _deduplicate(self, step: Deduplicate) -> None:
         from hwm_magics.engines.rows import deduplicated
@@ -172,7 +174,7 @@ class Execution:
         from hwm_magics.engines.rows import Overlap, recognised
 
         merges = self._plan.step(MergeRows)
-        if self._table is None or (self._added and merges is not None and not merges.insert_only):
+        if self._table is None or (self._change.added and merges is not None and not merges.insert_only):
             # A merge also brings the new columns' values of rows that are equal otherwise.
             return
         there = [column.name for column in self._plan.target.columns]
@@ -181,7 +183,8 @@ class Execution:
         cursor = CursorExpression(step.cursor, step.fallback, step.date_format)
         where = condition(cursor, step.low, nulls=step.nulls)
         rows = select(self._table, columns, where)
-        overlap = Overlap.of(rows, step, self._schema)
+        missing = {column.name for column in self._change.missing}
+        overlap = Overlap.of(rows, step, self._schema, missing)
         mark = self._plan.before.value if self._plan.before else None
         self._batches = recognised(self._batches, overlap, self._counts, cursor, mark)
         self._overlap = True
@@ -213,6 +216,7 @@ class Execution:
             source=plan.source.identity if plan.source else SourceIdentity(),
             plan_hash=plan.hash,
             asked_at=plan.source.asked_at if plan.source else None,
+            late_columns=late_columns(plan, self._change),
         )
 
     def _commit(self, step: Commit) -> None:
@@ -257,7 +261,7 @@ class Execution:
         properties = commit_properties(record)
         partitioned = bool(self._plan.target.partition_by or (self._create and self._create.partition_by))
         parquet = writer_properties(partitioned=partitioned)
-        merge_schema = bool(self._added)
+        merge_schema = bool(self._change.added)
         step = self._write
         if isinstance(step, MergeRows):
             return self._merger(table, reader, step, record)
@@ -301,7 +305,7 @@ class Execution:
                 predicate=on,
                 source_alias="source",
                 target_alias="target",
-                merge_schema=bool(self._added),
+                merge_schema=bool(self._change.added),
                 commit_properties=commit_properties(record),
                 writer_properties=writer_properties(partitioned=bool(self._plan.target.partition_by)),
             )

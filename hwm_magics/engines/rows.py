@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,7 +18,7 @@ from hwm_magics.arrow.build import booleans, integers, scalar, texts
 from hwm_magics.arrow.keys import row_keys
 from hwm_magics.core.cursor import CursorValue
 from hwm_magics.core.decided import RecogniseRows, SchemaChange
-from hwm_magics.core.observed import Column
+from hwm_magics.core.observed import Column, LateColumn
 from hwm_magics.core.query import CursorExpression
 from hwm_magics.core.schema import clashes, compare
 from hwm_magics.core.specs import SchemaPolicy
@@ -407,46 +407,16 @@ def _orderable(values: pa.Array) -> list[object]:
 
 
 @dataclass(slots=True)
-class Overlap:
-    """The target's rows that may come again.
-
-    Attributes:
-        columns: The columns that make two rows the same.
-        keys: How often each such row is there.
-    """
+class _Alike:
+    """Rows of the target that are compared by the same columns, and how often each is there."""
 
     columns: list[str]
+    late: tuple[LateColumn, ...]
     keys: Counter[bytes] = field(default_factory=Counter)
     _values: pa.Array | None = None
 
-    @classmethod
-    def of(cls, batches: Iterable[pa.RecordBatch], step: RecogniseRows, schema: pa.Schema) -> Overlap:
-        """Take up the target's rows at or above the step's low bound.
-
-        Args:
-            batches: The target's rows, with at least the columns that are compared and the cursor's.
-            step: What is compared.
-            schema: The schema that the source's rows have been fitted to.
-        """
-        cursor = CursorExpression(step.cursor, step.fallback, step.date_format)
-        overlap = cls([])
-        for batch in batches:
-            have = set(batch.schema.names)
-            columns = list(step.columns) or [name for name in schema.names if name in have]
-            overlap.columns = columns
-            kept = batch.filter(_at_or_above(batch, cursor, step.low, nulls=step.nulls))
-            if not kept.num_rows:
-                continue
-            fields = [schema.field(name) for name in columns]
-            same = pa.RecordBatch.from_arrays([kept.column(name) for name in columns], names=columns)
-            overlap.keys.update(row_keys(cast_batch(same, pa.schema(fields)), columns).to_pylist())
-        if not overlap.columns:
-            overlap.columns = list(step.columns) or list(schema.names)
-        return overlap
-
     def unseen(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows of a batch that are not there, each occurrence counted once."""
-        if not self.keys:
+        if not self.keys or not batch.num_rows:
             return batch
         encoded = row_keys(batch, self.columns)
         if self._values is None:
@@ -461,6 +431,73 @@ class Overlap:
                 self.keys[key] -= 1
                 keep[row] = False
         return batch.filter(booleans(keep))
+
+    def holds(self, batch: pa.RecordBatch, cursor: CursorExpression) -> pa.Array:
+        """Which rows belong here: those that lack the columns which came after them."""
+        values = _comparable(cursor_array(batch, cursor))
+        mask = pc.or_kleene(
+            pc.less_equal(values, arrow_scalar(self.late[0].upto, values.type)), pc.is_null(values)
+        )
+        for each in self.late:
+            mask = pc.and_(mask, pc.is_null(batch.column(each.name)))
+        return mask
+
+
+@dataclass(slots=True)
+class Overlap:
+    """The target's rows that may come again.
+
+    Attributes:
+        alike: They, by the columns that make two of them the same; see
+            :meth:`~hwm_magics.core.decided.RecogniseRows.groups`.
+    """
+
+    alike: list[_Alike] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls,
+        batches: Iterable[pa.RecordBatch],
+        step: RecogniseRows,
+        schema: pa.Schema,
+        missing: Collection[str] = (),
+    ) -> Overlap:
+        """Take up the target's rows at or above the step's low bound.
+
+        Args:
+            batches: The target's rows, with at least the columns that are compared and the cursor's.
+            step: What is compared.
+            schema: The schema that the source's rows have been fitted to.
+            missing: Columns that the source did not send, so that nothing can be compared by them.
+        """
+        cursor = CursorExpression(step.cursor, step.fallback, step.date_format)
+        overlap = cls()
+        for batch in batches:
+            if not overlap.alike:
+                have = set(batch.schema.names) - set(missing)
+                compared = list(step.columns) or [name for name in schema.names if name in have]
+                overlap.alike = [_Alike(list(names), late) for names, late in step.groups(compared)]
+            kept = batch.filter(_at_or_above(batch, cursor, step.low, nulls=step.nulls))
+            for alike in reversed(overlap.alike):
+                if not kept.num_rows:
+                    break
+                mine = kept
+                if alike.late:
+                    mask = alike.holds(kept, cursor)
+                    mine, kept = kept.filter(mask), kept.filter(pc.invert(mask))
+                fields = [schema.field(name) for name in alike.columns]
+                same = pa.RecordBatch.from_arrays(
+                    [mine.column(name) for name in alike.columns], names=alike.columns
+                )
+                encoded = row_keys(cast_batch(same, pa.schema(fields)), alike.columns)
+                alike.keys.update(encoded.to_pylist())
+        return overlap
+
+    def unseen(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows of a batch that are not there, each occurrence counted once."""
+        for alike in self.alike:
+            batch = alike.unseen(batch)
+        return batch
 
 
 def _at_or_above(

@@ -7,10 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from hwm_magics.core.commit_info import LogEntry, decode, encode, written
-from hwm_magics.core.cursor import CursorValue
+from hwm_magics.core.cursor import CursorKind, CursorValue
 from hwm_magics.core.decided import (
     AppendRows,
     ApplyTransform,
@@ -26,9 +27,11 @@ from hwm_magics.core.decided import (
     RegisterTable,
     ReplaceTable,
     ReplaceWindow,
+    SchemaChange,
 )
-from hwm_magics.core.observed import Column, CommitRecord, SourceIdentity
+from hwm_magics.core.observed import CommitRecord, SourceIdentity
 from hwm_magics.core.query import CursorExpression
+from hwm_magics.core.window import late_columns
 from hwm_magics.engines import spark_rows
 from hwm_magics.engines.base import Progress, RunContext
 from hwm_magics.engines.delta_open import local_absence
@@ -123,7 +126,7 @@ class Execution:
         self._free: Callable[[], None] = lambda: None
         self._read: int | None = None
         self._create: CreateTable | None = None
-        self._added: tuple[Column, ...] = ()
+        self._change = SchemaChange()
         self._recognised = False
         self._seen: Observation | None = None
         self._counter: Observation | None = None
@@ -150,8 +153,8 @@ class Execution:
                 case CheckSchema(_, needed):
                     spark_rows.required(self._rows, needed, self._plan.spec.transform)
                     target = self._plan.target.columns if self._version is not None else None
-                    self._frame, change = spark_rows.fit(self._rows, target, self._plan.spec.write.schema)
-                    self._added = change.added
+                    schema = self._plan.spec.write.schema
+                    self._frame, self._change = spark_rows.fit(self._rows, target, schema)
                 case Deduplicate(keys, cursor):
                     self._frame = spark_rows.deduplicated(
                         self._rows, keys, self._cursor() if cursor else None
@@ -233,10 +236,10 @@ class Execution:
 
     def _recognise(self, step: RecogniseRows) -> None:
         merges = self._plan.step(MergeRows)
-        if self._version is None or (self._added and merges is not None and not merges.insert_only):
+        if self._version is None or (self._change.added and merges is not None and not merges.insert_only):
             # A merge also brings the new columns' values of rows that are equal otherwise.
             return
-        self._frame = spark_rows.recognised(self._rows, self._there(), step)
+        self._frame = spark_rows.recognised(self._rows, self._there(), step, self._change)
         self._recognised = True
 
     def _there(self) -> DataFrame:
@@ -313,6 +316,7 @@ class Execution:
             source=plan.source.identity if plan.source else SourceIdentity(),
             plan_hash=plan.hash,
             asked_at=plan.source.asked_at if plan.source else None,
+            late_columns=late_columns(plan, self._change),
         )
 
     def _make(self, step: CreateTable, record: CommitRecord) -> None:
@@ -359,17 +363,18 @@ class Execution:
             return rows
         expression = F.expr(cursor.sql(DIALECT))
         late = F.when(expression <= F.expr(literal(before.value)), expression)
+        # The text of a moment would be in the session's zone.
+        zoned = before.value.type.kind is CursorKind.TIMESTAMP_TZ
+        latest = F.unix_micros(F.min(late)) if zoned else F.min(late)
         self._seen = Observation()
-        return rows.observe(
-            self._seen, F.count(late).alias("late"), F.min(late).cast("string").alias("latest")
-        )
+        return rows.observe(self._seen, F.count(late).alias("late"), latest.cast("string").alias("latest"))
 
     def _writer(self, record: CommitRecord) -> Callable[[], object]:
         address, step = self._address, self._write
         if isinstance(step, MergeRows):
             return self._merger(step, record)
         rows = self._observed(self._rows)
-        options = {**transaction(record), **({"mergeSchema": "true"} if self._added else {})}
+        options = {**transaction(record), **({"mergeSchema": "true"} if self._change.added else {})}
         mode = "append"
         if isinstance(step, ReplaceTable | ReplaceWindow):
             mode = "overwrite"
@@ -393,7 +398,7 @@ class Execution:
 
     def _merger(self, step: MergeRows, record: CommitRecord) -> Callable[[], object]:
         on = " AND ".join(f"target.{quote(key)} = source.{quote(key)}" for key in step.keys)
-        evolving = " WITH SCHEMA EVOLUTION" if self._added else ""
+        evolving = " WITH SCHEMA EVOLUTION" if self._change.added else ""
         matched = "" if step.insert_only else " WHEN MATCHED THEN UPDATE SET *"
         view = f"hwm_{self._run.run_id.replace('-', '_')}"
 
@@ -482,7 +487,9 @@ class Execution:
         before = self._plan.before
         if before is not None and seen.get("late"):
             outcome.late = int(str(seen["late"]))
-            outcome.latest = before.value.type.value(str(seen["latest"]))
+            latest = str(seen["latest"])
+            zoned = before.value.type.kind is CursorKind.TIMESTAMP_TZ
+            outcome.latest = before.value.type.value(_moment(latest) if zoned else latest)
         self._outcome = outcome
 
     def _register(self, name: str) -> None:
@@ -545,6 +552,11 @@ class Execution:
     def _tasks(self, done: int, known: int) -> None:
         total = self._plan.source.count if self._plan.source else None
         self._run.on_progress(Progress("committing", self._read or 0, 0, total, done, known))
+
+
+def _moment(micros: str) -> datetime:
+    """The moment that lies so many microseconds after 1970."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(micros))
 
 
 def _observed(observation: Observation | None) -> Mapping[str, object]:

@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from hwm_magics.core.decided import RecogniseRows, SchemaChange
-from hwm_magics.core.observed import Column
+from hwm_magics.core.observed import Column, LateColumn
 from hwm_magics.core.query import CursorExpression
 from hwm_magics.core.schema import clashes, compare
 from hwm_magics.core.specs import SchemaPolicy
-from hwm_magics.engines.spark_sql import DIALECT, condition, ddl, quote, spark_type, text
+from hwm_magics.engines.spark_sql import DIALECT, condition, ddl, literal, quote, spark_type, text
 from hwm_magics.errors import SchemaMismatchError
 from hwm_magics.spark.session import is_local
+from hwm_magics.spark.types import delta_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import Column as Expression
     from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.types import DataType, StructType
+    from pyspark.sql.types import StructType
 
     from hwm_magics.stream import SparkRead
 
@@ -44,25 +45,6 @@ REFUSED = "hwm_magics refuses:"
 
 _NUMBER = "__hwm_number"
 _RANK = "__hwm_rank"
-
-
-def delta_type(kind: DataType) -> str:
-    """A Spark type as :class:`~hwm_magics.core.observed.Column` writes it."""
-    from pyspark.sql.types import ArrayType, MapType, NullType, StructType
-
-    if isinstance(kind, ArrayType):
-        return f"array<{delta_type(kind.elementType)}>"
-    if isinstance(kind, MapType):
-        return f"map<{delta_type(kind.keyType)},{delta_type(kind.valueType)}>"
-    if isinstance(kind, StructType):
-        inner = ",".join(
-            f"{field.name if field.name.isidentifier() else quote(field.name)}:{delta_type(field.dataType)}"
-            for field in kind
-        )
-        return f"struct<{inner}>"
-    if isinstance(kind, NullType):
-        return "void"
-    return str(kind.jsonValue())
 
 
 def columns_of_frame(frame: DataFrame) -> tuple[Column, ...]:
@@ -278,32 +260,57 @@ def _comparable(frame: DataFrame, name: str) -> Expression:
     return F.to_json(column) if "map<" in kind else column
 
 
-def recognised(frame: DataFrame, there: DataFrame, step: RecogniseRows) -> DataFrame:
+def recognised(frame: DataFrame, there: DataFrame, step: RecogniseRows, change: SchemaChange) -> DataFrame:
     """Drop the rows that the target holds, each occurrence counted once.
 
     Args:
         frame: The rows, fitted to the target.
         there: The target, at the version that was planned with.
         step: What is compared.
+        change: How the rows differed from the target: by a column that they lack nothing is compared.
     """
+    cursor = CursorExpression(step.cursor, step.fallback, step.date_format)
+    missing = {column.name for column in change.missing}
+    compared = list(step.columns) or [
+        name for name in frame.columns if name in there.columns and name not in missing
+    ]
+    overlap = there.filter(condition(cursor, step.low, nulls=step.nulls))
+    groups = step.groups(compared)
+    lacking = [_lacking(late, cursor) for _, late in groups]
+    rows = frame
+    for number, (columns, late) in enumerate(groups):
+        mine = overlap.filter(lacking[number]) if late else overlap
+        if number + 1 < len(groups):
+            mine = mine.filter(f"NOT ({lacking[number + 1]})")
+        rows = _without(rows, mine, columns)
+    return rows
+
+
+def _lacking(late: Sequence[LateColumn], cursor: CursorExpression) -> str:
+    """Which rows lack the columns that came after them."""
+    if not late:
+        return "TRUE"
+    expression = cursor.sql(DIALECT)
+    older = f"({expression} <= {literal(late[0].upto)} OR {expression} IS NULL)"
+    return " AND ".join([older, *(f"{quote(each.name)} IS NULL" for each in late)])
+
+
+def _without(rows: DataFrame, there: DataFrame, columns: Sequence[str]) -> DataFrame:
+    """The rows that are not among others, by some columns, each occurrence counted once."""
     from pyspark.sql import Window
     from pyspark.sql import functions as F  # noqa: N812
 
-    cursor = CursorExpression(step.cursor, step.fallback, step.date_format)
-    columns = list(step.columns) or [name for name in frame.columns if name in there.columns]
+    names = [f"__hwm_key{number}" for number in range(len(columns))]
 
-    def numbered(rows: DataFrame) -> tuple[DataFrame, list[str]]:
-        names = [f"__hwm_key{number}" for number in range(len(columns))]
+    def numbered(frame: DataFrame) -> DataFrame:
         for name, column in zip(names, columns, strict=True):
-            rows = rows.withColumn(name, _comparable(rows, column))
+            frame = frame.withColumn(name, _comparable(frame, column))
         same = Window.partitionBy(*names).orderBy(F.lit(1))
-        return rows.withColumn(_NUMBER, F.row_number().over(same)), [*names, _NUMBER]
+        return frame.withColumn(_NUMBER, F.row_number().over(same))
 
-    overlap = there.filter(condition(cursor, step.low, nulls=step.nulls))
-    mine, names = numbered(frame)
-    theirs, _ = numbered(overlap)
-    theirs = theirs.select(*(F.col(name).alias(f"{name}_there") for name in names))
+    theirs = numbered(there).select(*(F.col(name).alias(f"{name}_there") for name in [*names, _NUMBER]))
     equal = F.lit(True)
-    for name in names:
+    for name in [*names, _NUMBER]:
         equal = equal & F.col(name).eqNullSafe(F.col(f"{name}_there"))
-    return mine.join(theirs, equal, "left_anti").select(*(F.col(quote(name)) for name in frame.columns))
+    kept = [F.col(quote(name)) for name in rows.columns]
+    return numbered(rows).join(theirs, equal, "left_anti").select(*kept)

@@ -41,7 +41,10 @@ def open_source(connection: DatabaseConnection | ObjectConnection, read: ReadSpe
         EngineNotInstalledError: The driver is not installed.
         ConfigError: The connection is nothing to read from.
     """
-    return SqlSource(_driver(connection, read), read, connection.timezone, jdbc_address(connection))
+    ours = isinstance(connection, ObjectConnection) and connection.kind == "spark"
+    return SqlSource(
+        _driver(connection, read), read, connection.timezone, jdbc_address(connection), of_spark=ours
+    )
 
 
 def _driver(connection: DatabaseConnection | ObjectConnection, read: ReadSpec) -> Driver:
@@ -114,6 +117,10 @@ def _driver_of_object(connection: ObjectConnection, told: str) -> Driver:
         from hwm_magics.sources import sql_adbc_object
 
         return sql_adbc_object.of_object(given, connection.name, connection.timezone)
+    if kind == "spark":
+        from hwm_magics.sources import sql_spark
+
+        return sql_spark.of_object(given)
     if kind == "duckdb":
         from hwm_magics.sources import sql_duckdb
 
@@ -123,6 +130,6 @@ def _driver_of_object(connection: ObjectConnection, told: str) -> Driver:
 
         return sql_dbapi.of_object(given, connection.name, dialect)
     raise ConfigError(
-        f"the variable {connection.name!r} ({kind}) is no database to read from with this engine",
-        hint="use a SQLAlchemy engine, or a connection of ADBC, pyodbc, sqlite3, psycopg or DuckDB",
+        f"the variable {connection.name!r} ({kind}) is no database to read from",
+        hint="use a SQLAlchemy engine, a connection of ADBC, pyodbc, sqlite3, psycopg or DuckDB, or a SparkSession",
     )

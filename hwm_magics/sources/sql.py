@@ -83,6 +83,7 @@ class SqlSource:
         read: What is to be read.
         timezone: The zone of times without one; None for the session's.
         jdbc: Where Spark finds it; None where Spark has no way to it.
+        of_spark: Whether it is Spark's own catalog.
         dialect: The sqlglot dialect of its SQL.
     """
 
@@ -90,6 +91,7 @@ class SqlSource:
     read: ReadSpec
     timezone: str | None = None
     jdbc: JdbcAddress | None = None
+    of_spark: bool = False
     dialect: str = field(init=False)
     _identity: SourceIdentity | None = field(default=None, init=False)
     _form: TextForm | None = field(default=None, init=False)
@@ -236,7 +238,7 @@ class SqlSource:
 
     def spark_read(self, statement: Statement) -> SparkRead | None:
         """See :meth:`~hwm_magics.sources.base.Source.spark_read`."""
-        if self.jdbc is None:
+        if self.jdbc is None and not self.of_spark:
             return None
         statement = self.formed(statement)
         wires = self._projected(statement)
@@ -247,7 +249,9 @@ class SqlSource:
         query = with_literals(statement, dialect.bind, dialect.literal)
         if query.lstrip()[:4].upper() == "WITH" and dialect.name == "tsql":
             return None  # SQL Server has no WITH below a FROM
-        query = _for_jdbc(query, wires, dialect.quote)
+        if self.jdbc is None:
+            return SparkRead("sql", query, _columns(wires))
+        query = _for_jdbc(query, wires, dialect)
         return SparkRead(
             "jdbc",
             query,
@@ -296,18 +300,14 @@ def _decoded(raw: RawStream, wires: Sequence[Wire], schema: pa.Schema) -> Iterat
         raw.close()
 
 
-# What a JDBC driver hands over in a form that is not the value's own, and the cast that makes it one.
-_JDBC_CASTS = {"money": "numeric(19, 2)"}
-
-
-def _for_jdbc(query: str, wires: Sequence[Wire], quote: Callable[[str], str]) -> str:
-    """The query with casts for the few types that JDBC does not carry as they are."""
-    names = {wire.column.name: _JDBC_CASTS.get(wire.column.native) for wire in wires}
-    if not any(names.values()):
+def _for_jdbc(query: str, wires: Sequence[Wire], dialect: Dialect) -> str:
+    """The query with what JDBC would not carry as it is turned into what it does."""
+    turned = {wire.column.name: dialect.for_jdbc(wire.column) for wire in wires}
+    if not any(turned.values()):
         return query
     selected = ", ".join(
-        f"CAST({quote(name)} AS {cast}) AS {quote(name)}" if cast else quote(name)
-        for name, cast in names.items()
+        f"{expression} AS {dialect.quote(name)}" if expression else dialect.quote(name)
+        for name, expression in turned.items()
     )
     return f"SELECT {selected} FROM (\n{query}\n) hwm_jdbc"  # noqa: S608 - quoted
 

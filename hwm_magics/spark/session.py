@@ -32,6 +32,8 @@ SETTINGS = {
     # The log of a table on one machine is small: 50 partitions for it cost more than all else.
     "spark.databricks.delta.snapshotPartitions": "1",
     "spark.sql.shuffle.partitions": str(max(2, os.cpu_count() or 2)),
+    # Spark's own default, INT96, is nanoseconds to other readers, and those end in the year 2262.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.ui.showConsoleProgress": "false",
     "spark.ui.enabled": "false",
     "spark.log.level": "ERROR",

@@ -51,6 +51,79 @@ def test_a_new_column_is_added_and_is_null_in_older_rows(case, bench, db, mode):
     assert bench.load(a_spec(mode)).rows_written == 0
 
 
+def filled(db, columns, **values):
+    """Add columns as a database does that fills them in all rows at once, cursors untouched."""
+    db.alter(columns)
+    for number in list(db.rows):
+        db.change(db.rows[number]["id"], values)
+
+
+def ids(case):
+    return sorted(row["id"] for row in case.rows())
+
+
+def test_rows_that_were_loaded_before_a_column_came_are_recognised_ever_after(case, bench, db):
+    db.insert(a_row(db, 1), a_row(db, 2))
+    bench.load(a_spec())
+    filled(db, WIDER, w=7)
+    db.advance(MINUTE)
+    db.insert(a_row(db, 3, w=7))
+    assert bench.load(a_spec()).rows_written == 1
+    for number in (4, 5):
+        assert bench.load(a_spec()).rows_written == 0
+        db.advance(MINUTE)
+        db.insert(a_row(db, number, w=None))
+        assert bench.load(a_spec()).rows_written == 1
+    assert ids(case) == [1, 2, 3, 4, 5]
+
+
+def test_two_columns_may_come_one_after_the_other(case, bench, db):
+    wider, widest = WIDER, (*WIDER, Column("x", "string"))
+    db.insert(a_row(db, 1))
+    bench.load(a_spec())
+    db.advance(MINUTE)
+    filled(db, wider, w=7)
+    db.insert(a_row(db, 2, w=7))
+    bench.load(a_spec())
+    db.advance(MINUTE)
+    filled(db, widest, x="x")
+    db.insert(a_row(db, 3, w=7, x="x"))
+    for _ in range(3):
+        bench.load(a_spec())
+    assert ids(case) == [1, 2, 3]
+
+
+def test_a_row_that_differs_in_a_late_column_alone_is_no_twin_of_a_newer_one(case, bench, db):
+    db.insert(a_row(db, 1))
+    bench.load(a_spec())
+    db.advance(MINUTE)
+    filled(db, WIDER, w=7)
+    db.insert(a_row(db, 2, w=None))
+    bench.load(a_spec())
+    db.insert(a_row(db, 2, w=8))
+    assert bench.load(a_spec()).rows_written == 1
+    assert [(row["id"], row["w"]) for row in case.rows()] == [(1, None), (2, 8), (2, None)]
+
+
+def test_rows_are_recognised_after_a_column_went_and_after_it_came_back(case, bench, db):
+    db.insert(a_row(db, 1), a_row(db, 2))
+    bench.load(a_spec())
+    db.alter(COLUMNS[:2])
+    assert bench.load(a_spec()).rows_written == 0
+    db.advance(MINUTE)
+    db.insert({"id": 3, "u": db.stamp()})
+    assert bench.load(a_spec()).rows_written == 1
+    assert bench.load(a_spec()).rows_written == 0
+    filled(db, COLUMNS, v="back")
+    db.change(1, {"v": "a"})
+    db.change(2, {"v": "a"})
+    assert bench.load(a_spec()).rows_written == 0
+    db.advance(MINUTE)
+    db.insert(a_row(db, 4))
+    assert bench.load(a_spec()).rows_written == 1
+    assert ids(case) == [1, 2, 3, 4]
+
+
 def test_an_upsert_brings_a_new_columns_value_of_a_row_that_it_looks_at_again(case, bench, db):
     spec = a_spec("upsert")
     db.insert(a_row(db, 1))

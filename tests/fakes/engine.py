@@ -34,6 +34,7 @@ from hwm_magics.core.decided import (
     RegisterTable,
     ReplaceTable,
     ReplaceWindow,
+    SchemaChange,
     Window,
 )
 from hwm_magics.core.intent import needs_target_maximum, replaces_rows
@@ -42,6 +43,7 @@ from hwm_magics.core.query import CursorExpression
 from hwm_magics.core.schema import clashes, compare
 from hwm_magics.core.specs import LoadSpec, WriteSpec
 from hwm_magics.core.steps import Abilities
+from hwm_magics.core.window import late_columns
 from hwm_magics.engines.base import Progress, RunContext
 from hwm_magics.errors import (
     BlockedError,
@@ -370,6 +372,7 @@ class _Walk:
     schema: pa.Schema = None
     columns: tuple[Column, ...] = ()
     added: tuple[Column, ...] = ()
+    change: SchemaChange = field(default_factory=SchemaChange)
     fitting: Callable[[pa.RecordBatch], pa.RecordBatch] = field(default=lambda batch: batch)
 
     def walk(self) -> LoadResult:
@@ -442,6 +445,7 @@ class _Walk:
             there = self.plan.target.columns
             change = compare(mine, there, self.plan.spec.write.schema)
             told, self.added = change.conflicts, change.added
+            self.change = change
             self.columns = (*there, *change.added)
         if told:
             raise SchemaMismatchError(f"the columns don't fit: {'; '.join(told)}", hint="cast or rename them")
@@ -492,17 +496,31 @@ class _Walk:
         assert cursor is not None
         _readable(self.table)
         held = self.table.at(self.plan.target.version or 0)
-        names = list(step.columns) or _names(held.columns)
-        seen: Counter[tuple[str, ...]] = Counter()
+        missing = _names(self.change.missing)
+        names = list(step.columns) or [name for name in _names(held.columns) if name not in missing]
+        late = [each for each in step.late_columns if each.name in names and not step.columns]
+        seen: Counter[tuple[int, tuple[str, ...]]] = Counter()
+
+        def lacks(row: Row, value: CursorValue | None, count: int) -> bool:
+            cut = late[len(late) - count :]
+            older = value is None or not cut or value <= cut[0].upto
+            return older and all(row.get(each.name) is None for each in cut)
+
+        def by(count: int) -> list[str]:
+            cut = {each.name for each in late[len(late) - count :]}
+            return [name for name in names if name not in cut]
+
         for row in held.rows:
             value = _cursor_of(row, *cursor)
             if step.low is None or (value >= step.low if value is not None else step.nulls):
-                seen[_same(row, names)] += 1
+                count = max(number for number in range(len(late) + 1) if lacks(row, value, number))
+                seen[count, _same(row, by(count))] += 1
         fresh = []
         for row in rows:
-            key = _same(row, names)
-            if seen[key] > 0:
-                seen[key] -= 1
+            alike = [(count, _same(row, by(count))) for count in range(len(late) + 1)]
+            found = next((key for key in alike if seen[key] > 0), None)
+            if found is not None:
+                seen[found] -= 1
                 self.recognised += 1
                 continue
             fresh.append(row)
@@ -526,6 +544,7 @@ class _Walk:
             source=plan.source.identity if plan.source else SourceIdentity(),
             plan_hash=plan.hash,
             asked_at=plan.source.asked_at if plan.source else None,
+            late_columns=late_columns(plan, self.change),
         )
 
     def _commit(self, rows: list[Row], step: Commit) -> None:

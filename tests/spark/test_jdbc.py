@@ -7,7 +7,7 @@ from deltalake import DeltaTable
 from integration.test_source_types import MADE, MAPPING
 
 import hwm_magics
-from hwm_magics.errors import ConfigError, HwmError
+from hwm_magics.errors import ConfigError, HwmError, QueryError
 
 pytestmark = pytest.mark.usefixtures("spark")
 
@@ -126,6 +126,23 @@ def test_an_upsert_goes_from_engine_to_engine(project, orders, pg_database):
     found = rows(project)
     assert [row["id"] for row in found] == list(range(20))
     assert found[1]["note"] == "spark"
+
+
+@pytest.mark.parametrize("kind", ["date", "timestamp", "timestamptz"])
+@pytest.mark.parametrize("value", ["infinity", "-infinity", "0044-03-15 BC", "10000-01-01"])
+def test_a_time_that_delta_lake_cannot_hold_is_refused_and_not_bent(project, pg_database, kind, value):
+    with pg_database.connect() as db:
+        db.execute(f"CREATE TABLE orders (id int PRIMARY KEY, until {kind}, updated_at timestamp)")
+        db.execute("INSERT INTO orders VALUES (1, NULL, '2024-06-01'), (2, '0001-01-01', '2024-06-01')")
+        db.execute(
+            "INSERT INTO orders VALUES (3, '9999-12-31', '2024-06-01'), (4, %s, '2024-06-01')", (value,)
+        )
+    with pytest.raises(QueryError, match="until"):
+        hwm_magics.load(ORDERS)
+    with pg_database.connect() as db:
+        db.execute("DELETE FROM orders WHERE id = 4")
+    assert hwm_magics.load(ORDERS).rows_written == 3
+    assert [str(row["until"])[:10] for row in rows(project)] == ["None", "0001-01-01", "9999-12-31"]
 
 
 def test_a_password_stands_in_no_plan_error_or_log(project, orders, pg_database):

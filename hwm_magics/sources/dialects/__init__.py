@@ -28,4 +28,10 @@ def dialect_of(name: str, *, odbc: bool = False) -> Dialect:
         return TSql(name)
     from hwm_magics.sources.dialects import others
 
-    return {"mysql": others.MySql, "oracle": others.Oracle, "duckdb": others.DuckDb}.get(name, Dialect)(name)
+    known = {
+        "mysql": others.MySql,
+        "oracle": others.Oracle,
+        "duckdb": others.DuckDb,
+        "spark": others.Spark,
+    }
+    return known.get(name, Dialect)(name)

@@ -109,6 +109,11 @@ class Dialect:
         """The cast to text that a message may propose."""
         return f"CAST({self.quote(name)} AS VARCHAR(4000)) AS {self.quote(name)}"
 
+    def for_jdbc(self, column: Column) -> str:
+        """What to select for a column that JDBC does not carry as it is; "" for the column itself."""
+        del column
+        return ""
+
     def cursor_type(self, wire: Wire) -> CursorType:
         """The type of a cursor column.
 

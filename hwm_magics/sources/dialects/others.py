@@ -1,4 +1,4 @@
-"""MySQL, Oracle and DuckDB, as far as they differ from plain SQL."""
+"""MySQL, Oracle, DuckDB and Spark, as far as they differ from plain SQL."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hwm_magics.core.observed import SourceIdentity
 from hwm_magics.sources.dialects.base import Ask, Clock, Dialect
 from hwm_magics.sources.rendering import Bound, bind_by_text
 
-__all__ = ["DuckDb", "MySql", "Oracle"]
+__all__ = ["DuckDb", "MySql", "Oracle", "Spark"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +121,38 @@ class DuckDb(Dialect):
     def identity(self, ask: Ask, place: str) -> SourceIdentity:
         del ask
         return SourceIdentity(text=f"DuckDB database {place}")
+
+
+@dataclass(frozen=True, slots=True)
+class Spark(Dialect):
+    """Spark SQL."""
+
+    def literal(self, text: str) -> str:
+        escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+        return f"'{escaped}'"
+
+    def bind(self, value: CursorValue | Scalar) -> Bound:
+        return bind_by_text(
+            value,
+            {
+                CursorKind.TIMESTAMP: "CAST(? AS TIMESTAMP_NTZ)",
+                CursorKind.TIMESTAMP_TZ: "CAST(? AS TIMESTAMP)",
+            },
+        )
+
+    def exact(self, expression: str, cursor_type: CursorType) -> str:
+        if cursor_type.kind is CursorKind.TIMESTAMP_TZ:
+            expression = f"to_utc_timestamp({expression}, current_timezone())"
+        return f"CAST({expression} AS STRING)"
+
+    def clock(self, kind: CursorKind, timezone: str | None) -> Clock:
+        utc = bool(timezone) or kind is CursorKind.TIMESTAMP_TZ
+        now = "to_utc_timestamp(current_timestamp(), current_timezone())" if utc else "current_timestamp()"
+        return Clock(f"CAST({now} AS STRING)", utc=utc)
+
+    def as_text(self, name: str) -> str:
+        return f"CAST({self.quote(name)} AS STRING) AS {self.quote(name)}"
+
+    def identity(self, ask: Ask, place: str) -> SourceIdentity:
+        ((catalog, schema),) = ask("SELECT current_catalog(), current_schema()")
+        return SourceIdentity(text=f"Spark catalog {catalog}, schema {schema}, of {place}")

@@ -68,6 +68,8 @@ _CASTS = {
     CursorKind.TIMESTAMP_TZ: "CAST(? AS timestamptz)",
 }
 _MONEY = "decimal(19,2)"
+_MONEY_SQL = "numeric(19, 2)"
+_JDBC_TIMES = {"date": "date", "timestamp_ntz": "timestamp", "timestamp": "timestamptz"}
 _DIGITS = {"timestamp without time zone": 6, "timestamp with time zone": 6}
 
 
@@ -183,6 +185,22 @@ class Postgres(Dialect):
             return self._array(described, element)
         column = Column(described.name, "string", described.nullable, native)
         return Wire(column, as_is, (pa.string(),), cast=f"CAST({name} AS text)")
+
+    def for_jdbc(self, column: Column) -> str:
+        name = self.quote(column.name)
+        if column.native == "money":
+            return f"CAST({name} AS {_MONEY_SQL})"
+        if column.type not in _JDBC_TIMES:
+            return ""
+        # The driver makes far-away dates of the infinities. A cast that can't be done names the column instead.
+        kind = _JDBC_TIMES[column.type]
+        zone = "+00" if column.type == "timestamp" else ""
+        least, beyond = (f"CAST('{year}-01-01 00:00:00{zone}' AS {kind})" for year in ("0001", "10000"))
+        wrong = self.literal(f" in column {column.name}: Delta Lake holds the years 1 to 9999")
+        return (
+            f"CASE WHEN {name} IS NULL OR ({name} >= {least} AND {name} < {beyond}) THEN {name} "
+            f"ELSE CAST(CAST({name} AS text) || {wrong} AS {kind}) END"
+        )
 
     def _numeric(self, described: Described) -> Wire:
         found = re.fullmatch(r"numeric\((\d+),\s*(-?\d+)\)", described.native)
