@@ -213,7 +213,7 @@ def history(file: Path, *, params: tuple[str, ...], nodes: tuple[str, ...], as_j
 @cli.command()
 @_file
 @click.option("--set", "value", metavar="V", help="Count everything at or below V as loaded.")
-@click.option("--adopt", is_flag=True, help="Take the highest value in the target's data.")
+@click.option("--adopt", is_flag=True, help="Count everything up to the target's highest value as loaded.")
 @_command
 def watermark(
     file: Path,

@@ -17,6 +17,9 @@ ROOM = pytest.StashKey[ServerRoom]()
 # Fixtures that need what a machine may lack, and the marks of the tests that use them.
 FIXTURE_MARKS = {"postgres": "server", "odbc_sqlite": "odbc"}
 
+# Folders whose tests start processes, ask real servers or try thousands of schedules: not for `make quick`.
+THOROUGH = frozenset({"badinput", "crash", "integration", "model", "traps"})
+
 # Two cores run tests and servers at once: time says nothing about the code.
 hypothesis.settings.register_profile("hwm", deadline=None)
 hypothesis.settings.load_profile("hwm")
@@ -56,6 +59,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(mark)
         if "spark" in getattr(item, "fixturenames", ()) or "[spark" in item.name:
             item.add_marker("spark")
+            item.add_marker("slow")
+        if item.path.parent.name in THOROUGH:
             item.add_marker("slow")
 
 

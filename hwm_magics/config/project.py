@@ -214,7 +214,8 @@ def _connections(
         unresolved = document.problems[before:]
         if unresolved and patient:
             del document.problems[before:]
-            error = ConfigError(f"connection {name!r} of {what} can't be used here", tuple(unresolved))
+            why = "; ".join(problem.message for problem in unresolved)
+            error = ConfigError(f"connection {name!r} of {what} can't be used here: {why}")
             found[name] = UnusableConnection(name=name, error=error)
             continue
         kept, _ = drop_nothings(resolved if isinstance(resolved, dict) else {}, here, document)

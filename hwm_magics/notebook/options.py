@@ -71,7 +71,7 @@ WHICH = (
 
 MARK = (
     option("--set", metavar="V", dest="value", help="count everything at or below V as loaded"),
-    _flag("--adopt", "take the highest value in the target's data"),
+    _flag("--adopt", "count everything up to the target's highest value as loaded"),
 )
 
 CONNECTIONS = (

@@ -188,10 +188,10 @@ class PythonDriver:
         def close() -> None:
             if state["open"]:
                 state["open"] = False
-                try:
+                # A cursor that can't be closed must not hide why the read ended.
+                with suppress(Exception):
                     result.close()
-                finally:
-                    self._settle()
+                self._settle()
 
         def batches() -> Iterator[Sequence[pa.Array]]:
             try:

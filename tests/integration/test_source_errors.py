@@ -303,7 +303,7 @@ def test_a_file_that_is_no_sqlite_database(what, tmp_path):
         ),
         (DuckDbConnection(name="s", database="/nowhere/x.duckdb"), SourceConnectionError, "is not there"),
         (LocalConnection(name="lake", root="/tmp"), ConfigError, "no database"),
-        (ObjectConnection(name="s", obj=object(), kind="spark", dialect="spark"), ConfigError, "no database"),
+        (ObjectConnection(name="s", obj=object(), kind="frame", dialect=""), ConfigError, "no database"),
     ],
 )
 def test_connections_that_lead_nowhere(given, error, words, odbc_sqlite):

@@ -11,7 +11,14 @@ import yaml
 from fakes.shop import ORDERS, PIPELINE
 
 import hwm_magics
-from hwm_magics.errors import ConfigError, EngineNotInstalledError, HwmError, QueryError, TargetUnknownError
+from hwm_magics.errors import (
+    ConfigError,
+    EngineNotInstalledError,
+    HwmError,
+    QueryError,
+    SourceConnectionError,
+    TargetUnknownError,
+)
 
 
 @pytest.mark.parametrize("form", ["text", "mapping", "path", "name", "spec"])
@@ -127,3 +134,17 @@ def test_python_prints_no_secret_in_a_traceback(project):
         hwm_magics.load(ORDERS, connections={"shop": {"type": "sql", "url": url}})
     printed = "".join(traceback.format_exception(caught.value))
     assert "hunter2" not in printed
+
+
+def test_a_sqlite3_connection_of_one_thread_is_refused_with_what_makes_it_work(project):
+    with closing(sqlite3.connect(project.folder / "own.db")) as own:
+        own.execute("CREATE TABLE items (id INTEGER PRIMARY KEY, at TIMESTAMP)")
+        own.execute("INSERT INTO items VALUES (1, '2024-06-01 12:00:00')")
+        own.commit()
+        text = ORDERS.replace("connection: shop", "connection: own").replace("orders", "items")
+        text = text.replace("updated_at", "at")
+        with pytest.raises(SourceConnectionError) as caught:
+            hwm_magics.load(text, connections={"own": own})
+        assert "check_same_thread=False" in (caught.value.hint or "")
+    with closing(sqlite3.connect(project.folder / "own.db", check_same_thread=False)) as own:
+        assert hwm_magics.load(text, connections={"own": own}).rows_written == 1

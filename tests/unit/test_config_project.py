@@ -154,9 +154,7 @@ defaults:
         assert connections.storage("lake").root == str(tmp_path / "lake")
         with pytest.raises(ConfigError) as caught:
             connections.database("sql_server")
-        (problem,) = caught.value.problems
-        assert (problem.line, problem.path) == (2, "connections.sql_server.password")
-        assert "ERP_PASSWORD is not set" in problem.message
+        assert "ERP_PASSWORD is not set" in caught.value.message
 
     def test_a_secret_is_not_fetched_before_it_is_needed(self, tmp_path):
         text = "connections:\n  x: {type: postgres, host: h, database: d, username: u, password: '${secret:no/where}'}"

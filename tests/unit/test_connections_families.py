@@ -101,6 +101,17 @@ class TestLocal:
         linked = LocalConnection(name="lake", root=str(tmp_path / "link"))
         assert linked.confine("raw/x") == Path(lake.root) / "raw" / "x"
 
+    @pytest.mark.parametrize("path", ["_hwm_catalog", "_hwm_catalog/x", "raw/_delta_log"])
+    def test_the_catalogs_folder_and_a_log_hold_no_tables(self, lake, path):
+        with pytest.raises(ConfigError, match="holds no tables"):
+            lake.confine(path)
+
+    def test_no_table_lies_inside_of_another(self, lake):
+        (Path(lake.root) / "raw" / "orders" / "_delta_log").mkdir(parents=True)
+        assert lake.confine("raw/orders")
+        with pytest.raises(ConfigError, match="inside of the Delta table raw/orders"):
+            lake.confine("raw/orders/sub")
+
     def test_a_ring_of_links_is_refused(self, lake):
         (Path(lake.root) / "a").symlink_to(Path(lake.root) / "b")
         (Path(lake.root) / "b").symlink_to(Path(lake.root) / "a")
