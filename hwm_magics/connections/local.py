@@ -53,7 +53,7 @@ class LocalConnection(StorageConnection):
                 f"the path {path!r} leads into {', '.join(taken)}, which holds no tables: name another folder"
             )
         above = [each for each in real.parents if each != real_root and each.is_relative_to(real_root)]
-        if inside := next((each for each in above if (each / "_delta_log").is_dir()), None):
+        if inside := next((each for each in above if _is_table(each)), None):
             raise ConfigError(
                 f"the path {path!r} lies inside of the Delta table {inside.relative_to(real_root)}, whose VACUUM "
                 "would remove its files: name a folder beside it"
@@ -71,3 +71,11 @@ class LocalConnection(StorageConnection):
 
     def uri(self, path: str) -> str:
         return str(self.confine(path))
+
+
+def _is_table(folder: Path) -> bool:
+    """Whether a folder holds a Delta log; a folder that can't be looked into is the engine's to tell of."""
+    try:
+        return (folder / "_delta_log").is_dir()
+    except OSError:
+        return False
