@@ -292,7 +292,7 @@ class Workspace:
             raise kind(
                 f"{spec.write.label} has no watermark to set: {state.evidence}", hint=state.hint or None
             )
-        expression = CursorExpression(cursor.column, cursor.fallback, cursor.date_format)
+        expression = CursorExpression.of(cursor)
         mark = (
             _adopted(target, expression, spec) if value is None else _given(value, target, expression, state)
         )

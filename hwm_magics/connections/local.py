@@ -46,18 +46,6 @@ class LocalConnection(StorageConnection):
             raise ConfigError(
                 f"the path {path!r} is the root of connection {self.name!r}: name a folder below it"
             )
-        if taken := {"_hwm_catalog", "_delta_log"} & set(
-            real.relative_to(real_root).parts if real.is_relative_to(real_root) else ()
-        ):
-            raise ConfigError(
-                f"the path {path!r} leads into {', '.join(taken)}, which holds no tables: name another folder"
-            )
-        above = [each for each in real.parents if each != real_root and each.is_relative_to(real_root)]
-        if inside := next((each for each in above if _is_table(each)), None):
-            raise ConfigError(
-                f"the path {path!r} lies inside of the Delta table {inside.relative_to(real_root)}, whose VACUUM "
-                "would remove its files: name a folder beside it"
-            )
         if not real.is_relative_to(real_root):
             if wanted.is_relative_to(root):
                 why = f"leads out of it through a symbolic link, to {real}"
@@ -66,6 +54,16 @@ class LocalConnection(StorageConnection):
             raise ConfigError(
                 f"the path {path!r} must stay below the root of connection {self.name!r} ({self.root}), and {why}",
                 hint="write a path below the root, such as raw/orders, or give the connection another root",
+            )
+        if taken := {"_hwm_catalog", "_delta_log"} & set(real.relative_to(real_root).parts):
+            raise ConfigError(
+                f"the path {path!r} leads into {', '.join(taken)}, which holds no tables: name another folder"
+            )
+        above = [each for each in real.parents if each != real_root and each.is_relative_to(real_root)]
+        if inside := next((each for each in above if _is_table(each)), None):
+            raise ConfigError(
+                f"the path {path!r} lies inside of the Delta table {inside.relative_to(real_root)}, whose VACUUM "
+                "would remove its files: name a folder beside it"
             )
         return real
 

@@ -21,6 +21,7 @@ __all__ = [
     "app_id",
     "decode",
     "encode",
+    "loads",
     "other_nodes",
     "settled",
     "walk",
@@ -327,6 +328,12 @@ def walk(entries: Iterable[LogEntry], node: str) -> Walk:
                 break
             cut = True
     return Walk(tuple(loads), replaced, tuple(events), tuple(restores), tuple(others), created)
+
+
+def loads(entries: Iterable[LogEntry]) -> Iterator[CommitRecord]:
+    """The loads that a log tells of, of all nodes, in its order."""
+    records = (decode(entry) for entry in entries)
+    return (record for record in records if record is not None and record.kind not in BOOKKEEPING)
 
 
 def other_nodes(entries: Iterable[LogEntry], node: str) -> tuple[str, ...]:

@@ -188,6 +188,13 @@ class RegisterTable:
     name: str
 
 
+SMALL_FILE = 16 * 1024 * 1024
+"""Bytes below which a data file counts as small."""
+
+MANY_SMALL_FILES = 20
+"""So many of them are worth compacting."""
+
+
 @dataclass(frozen=True, slots=True)
 class OptimizeTable:
     """Compact or order the files after the commit."""

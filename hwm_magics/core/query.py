@@ -198,7 +198,7 @@ def prepare(read: ReadSpec, write: WriteSpec, dialect: str) -> SourceQuery:
         QueryError: A text is not one valid SELECT of the dialect.
     """
     given = read.cursor
-    cursor = CursorExpression(given.column, given.fallback, given.date_format) if given else None
+    cursor = CursorExpression.of(given) if given else None
     if cursor is not None:
         cursor.sql(dialect)  # refuses a name or a date_format that can't be used
     reading, targets = _read(read, write, dialect)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Self
 
+from hwm_magics.core.specs import CursorSpec
 from hwm_magics.core.sql_names import quote
 from hwm_magics.errors import ConfigError
 
@@ -29,6 +31,11 @@ class CursorExpression:
     column: str
     fallback: str | None = None
     date_format: str | None = None
+
+    @classmethod
+    def of(cls, settings: CursorSpec) -> Self:
+        """The expression of ``read.incremental``."""
+        return cls(settings.column, settings.fallback, settings.date_format)
 
     @property
     def label(self) -> str:

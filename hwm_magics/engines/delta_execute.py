@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from hwm_magics.core.commit_info import LogEntry, written
 from hwm_magics.core.decided import (
+    MANY_SMALL_FILES,
+    SMALL_FILE,
     AppendRows,
     ApplyTransform,
     CheckSchema,
@@ -24,15 +26,14 @@ from hwm_magics.core.decided import (
     ReplaceWindow,
     SchemaChange,
 )
-from hwm_magics.core.observed import CommitRecord, SourceIdentity
-from hwm_magics.core.query import CursorExpression
-from hwm_magics.core.window import late_columns
+from hwm_magics.core.observed import CommitRecord
 from hwm_magics.engines.base import Progress, RunContext
 from hwm_magics.engines.delta_log import LogReader
 from hwm_magics.engines.delta_open import Address
 from hwm_magics.engines.delta_read import arrow_schema_of, select
 from hwm_magics.engines.delta_sql import bounded, condition
 from hwm_magics.engines.delta_write import Feed, commit, commit_properties, translated, writer_properties
+from hwm_magics.engines.planned import compared_by, cursor_of, record_of
 from hwm_magics.errors import CommitConflictError, CommitError, ConfigError, clean_message
 
 if TYPE_CHECKING:
@@ -43,9 +44,6 @@ if TYPE_CHECKING:
     from hwm_magics.stream import BatchStream
 
 __all__ = ["Execution", "Outcome", "commit_mark"]
-
-SMALL_FILE = 16 * 1024 * 1024
-MANY_SMALL_FILES = 20
 
 
 @dataclass(slots=True)
@@ -157,18 +155,8 @@ class Execution:
     def _deduplicate(self, step: Deduplicate) -> None:
         from hwm_magics.engines.rows import deduplicated
 
-        cursor = self._cursor() if step.cursor else None
+        cursor = cursor_of(self._plan) if step.cursor else None
         self._batches = deduplicated(self._batches, self._schema, step.keys, cursor, self._counts)
-
-    def _cursor(self) -> CursorExpression | None:
-        settings = self._plan.spec.read.cursor
-        recognise = self._plan.step(RecogniseRows)
-        if recognise is not None:
-            return CursorExpression(recognise.cursor, recognise.fallback, recognise.date_format)
-        if settings is not None:
-            return CursorExpression(settings.column, settings.fallback, settings.date_format)
-        step = self._plan.step(Deduplicate)
-        return CursorExpression(step.cursor) if step is not None and step.cursor else None
 
     def _recognise(self, step: RecogniseRows) -> None:
         from hwm_magics.engines.rows import Overlap, recognised
@@ -180,7 +168,7 @@ class Execution:
         there = [column.name for column in self._plan.target.columns]
         columns = [*(step.columns or [name for name in self._schema.names if name in there])]
         columns += [name for name in (step.cursor, step.fallback) if name and name not in columns]
-        cursor = CursorExpression(step.cursor, step.fallback, step.date_format)
+        cursor = compared_by(step)
         where = condition(cursor, step.low, nulls=step.nulls)
         rows = select(self._table, columns, where)
         missing = {column.name for column in self._change.missing}
@@ -201,23 +189,7 @@ class Execution:
             self._batches = recognised(self._batches, None, self._counts, None, None)
 
     def _record(self, step: Commit, kind: str) -> CommitRecord:
-        plan = self._plan
-        window = plan.window
-        return CommitRecord(
-            version=-1,
-            committed_at=None,
-            node=plan.spec.node,
-            run_id=self._run.run_id,
-            kind=kind,
-            seq=step.seq,
-            low=window.low if window else None,
-            high=window.high if window else None,
-            watermark=step.watermark,
-            source=plan.source.identity if plan.source else SourceIdentity(),
-            plan_hash=plan.hash,
-            asked_at=plan.source.asked_at if plan.source else None,
-            late_columns=late_columns(plan, self._change),
-        )
+        return record_of(self._plan, step, self._run.run_id, kind, self._change)
 
     def _commit(self, step: Commit) -> None:
         run, plan = self._run, self._plan

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, Scalar, TextForm
+from hwm_magics.core.cursor import CursorValue, Scalar
 from hwm_magics.core.observed import Column
 from hwm_magics.core.query import CursorExpression
+from hwm_magics.engines.answers import as_highest, one_value
 from hwm_magics.engines.delta_sql import maximum
-from hwm_magics.errors import CursorColumnError, QueryError, TargetReadError, clean_message
+from hwm_magics.errors import QueryError, TargetReadError, clean_message
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,10 +61,7 @@ def query(table: DeltaTable, sql: str) -> pa.Table:
 
 def highest(table: DeltaTable, cursor: CursorExpression) -> CursorValue | None:
     """MAX(cursor) over the table's data; None when there is none. A text's form is read off the value."""
-    found = scalar(table, maximum(cursor))
-    if isinstance(found, str):
-        return CursorType(CursorKind.TEXT, form=TextForm.of(found)).value(found)
-    return found if isinstance(found, CursorValue) else None
+    return as_highest(scalar(table, maximum(cursor)))
 
 
 def scalar(table: DeltaTable, sql: str) -> CursorValue | Scalar:
@@ -76,23 +74,7 @@ def scalar(table: DeltaTable, sql: str) -> CursorValue | Scalar:
         QueryError: It gives something else.
         TargetReadError: The table's data can't be read.
     """
-    from hwm_magics.arrow import scalar_of
-
-    found = query(table, sql)
-    if found.num_columns != 1 or found.num_rows > 1:
-        raise QueryError(
-            f"{sql} gives {found.num_rows} rows of {found.num_columns} columns, and not one value",
-            hint="write SELECT MAX(column) FROM the target",
-        )
-    if not found.num_rows:
-        return None
-    value = found.column(0)[0]
-    try:
-        return scalar_of(value)
-    except CursorColumnError as error:
-        raise QueryError(
-            f"{sql} gives {value}: {error.message}", hint="compare with a number, date or time"
-        ) from error
+    return one_value(query(table, sql), sql)
 
 
 def select(table: DeltaTable, columns: list[str], where: str) -> Iterator[pa.RecordBatch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from hwm_magics.core.cursor import CursorKind, CursorValue
@@ -65,12 +66,25 @@ def condition(cursor: CursorExpression, low: CursorValue | None, *, nulls: bool)
     return f"({test} OR {expression} IS NULL)" if nulls else test
 
 
-def bounded(window: Window, column: str, fallback: str | None) -> str:
-    """The condition of a closed window, exact, for replacing the rows in it."""
-    expression = CursorExpression(column, fallback).sql(DIALECT)
+def bounded(
+    window: Window,
+    column: str,
+    fallback: str | None,
+    dialect: str = DIALECT,
+    written: Callable[[CursorValue], str] = literal,
+) -> str:
+    """The condition of a closed window, exact, for replacing the rows in it.
+
+    Args:
+        window: The window.
+        column, fallback: The cursor column(s).
+        dialect: The sqlglot dialect to write in.
+        written: Writes a cursor value as a literal of that dialect.
+    """
+    expression = CursorExpression(column, fallback).sql(dialect)
     parts = []
     if window.low is not None:
-        parts.append(f"{expression} {'>=' if window.low_inclusive else '>'} {literal(window.low)}")
+        parts.append(f"{expression} {'>=' if window.low_inclusive else '>'} {written(window.low)}")
     if window.high is not None:
-        parts.append(f"{expression} <= {literal(window.high)}")
+        parts.append(f"{expression} <= {written(window.high)}")
     return " AND ".join(parts)

@@ -8,10 +8,15 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hwm_magics.errors import BlockedError, ConfigError, TargetUnknownError
 
-__all__ = ["FOLDER", "LocalCatalog"]
+if TYPE_CHECKING:
+    from hwm_magics.connections.local import LocalConnection
+    from hwm_magics.core.specs import WriteSpec
+
+__all__ = ["FOLDER", "LocalCatalog", "target_folder"]
 
 FOLDER = "_hwm_catalog"
 _NAME = re.compile(r"[^\s./\\'\"`\[\];]+(\.[^\s./\\'\"`\[\];]+){0,2}")
@@ -114,3 +119,17 @@ class LocalCatalog:
             with os.fdopen(handle, "w", encoding="utf-8") as stream:
                 stream.write("\n".join(dict.fromkeys(rows)) + "\n")
             Path(temporary).replace(self.root / FOLDER / name)
+
+
+def target_folder(storage: LocalConnection, catalog: LocalCatalog, write: WriteSpec) -> Path:
+    """The folder of a target: by its path, or by its name where the catalog or the name itself tells.
+
+    Raises:
+        ConfigError: It leaves the storage's root, or neither is given.
+    """
+    if write.path is not None:
+        return storage.confine(write.path)
+    if write.table is None:
+        raise ConfigError("the target has neither write.path nor write.table")
+    there = catalog.location(write.table)
+    return there if there is not None else storage.confine("/".join(write.table.lower().split(".")))

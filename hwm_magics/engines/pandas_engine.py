@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hwm_magics.connections.local import LocalConnection
-from hwm_magics.core.commit_info import BOOKKEEPING, app_id, decode, other_nodes, walk
+from hwm_magics.core.commit_info import app_id, loads, other_nodes, walk
 from hwm_magics.core.cursor import CursorType, CursorValue, Scalar
 from hwm_magics.core.decided import LoadPlan, LoadResult
 from hwm_magics.core.intent import needs_target_maximum, replaces_rows
@@ -22,7 +22,7 @@ from hwm_magics.engines.delta_execute import Execution, Outcome, commit_mark
 from hwm_magics.engines.delta_log import LogReader
 from hwm_magics.engines.delta_open import Address, open_table
 from hwm_magics.engines.delta_read import arrow_schema_of, columns_of_table, highest, query, scalar
-from hwm_magics.engines.local_catalog import LocalCatalog
+from hwm_magics.engines.local_catalog import LocalCatalog, target_folder
 from hwm_magics.errors import (
     BlockedError,
     ConfigError,
@@ -69,9 +69,8 @@ class PandasEngine:
 
     def open(self, spec: LoadSpec, cursor: CursorExpression | None = None) -> DeltaTarget:
         """Open a load's target and observe it."""
-        settings = spec.read.cursor
-        if cursor is None and settings is not None:
-            cursor = CursorExpression(settings.column, settings.fallback, settings.date_format)
+        if cursor is None and spec.read.cursor is not None:
+            cursor = CursorExpression.of(spec.read.cursor)
         try:
             address = self.address(spec.write)
         except TargetUnknownError as error:
@@ -96,9 +95,7 @@ class PandasEngine:
         table, _ = open_table(self.address(spec.write))
         if table is None:
             return ()
-        found = (decode(entry) for entry in LogReader(table).back_from(table.version()))
-        loads = (record for record in found if record is not None and record.kind not in BOOKKEEPING)
-        return tuple(islice(loads, limit))
+        return tuple(islice(loads(LogReader(table).back_from(table.version())), limit))
 
     def set_watermark(self, spec: LoadSpec, record: CommitRecord) -> int:
         """Commit a watermark without rows; see :meth:`hwm_magics.engines.base.Engine.set_watermark`."""
@@ -139,14 +136,7 @@ class PandasEngine:
                 )
             return Address(storage.uri(write.path or ""), dict(storage.storage_options()), None, None, None)
         catalog = LocalCatalog(Path(storage.root))
-        path = write.path
-        if path is None:
-            if write.table is None:
-                raise ConfigError("the target has neither write.path nor write.table")
-            there = catalog.location(write.table)
-            folder = there if there is not None else storage.confine("/".join(write.table.lower().split(".")))
-        else:
-            folder = storage.confine(path)
+        folder = target_folder(storage, catalog, write)
         return Address(str(folder), {}, folder, catalog, name)
 
 

@@ -22,6 +22,7 @@ from hwm_magics.core.observed import Column, LateColumn
 from hwm_magics.core.query import CursorExpression
 from hwm_magics.core.schema import clashes, compare
 from hwm_magics.core.specs import SchemaPolicy
+from hwm_magics.engines.planned import compared_by
 from hwm_magics.errors import SchemaMismatchError
 
 __all__ = [
@@ -470,7 +471,7 @@ class Overlap:
             schema: The schema that the source's rows have been fitted to.
             missing: Columns that the source did not send, so that nothing can be compared by them.
         """
-        cursor = CursorExpression(step.cursor, step.fallback, step.date_format)
+        cursor = compared_by(step)
         overlap = cls()
         for batch in batches:
             if not overlap.alike:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ from hwm_magics.spark.failures import condition, first_line
 from hwm_magics.spark.running import run_job
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrameWriter, SparkSession
 
 __all__ = [
     "TXN_APP",
@@ -38,6 +39,8 @@ __all__ = [
     "commit",
     "commit_mark",
     "empty_append",
+    "fresh_sequence",
+    "save",
     "transaction",
     "translated",
 ]
@@ -71,13 +74,22 @@ def empty_append(session: SparkSession, address: SparkAddress, record: CommitRec
 
     def write() -> None:
         empty = session.table(address.reference).limit(0)
-        writer = empty.write.format("delta").mode("append").options(**transaction(record))
-        if address.path is not None:
-            writer.save(address.path)
-        else:
-            writer.saveAsTable(address.reference)
+        save(empty.write.format("delta").mode("append").options(**transaction(record)), address)
 
     return write
+
+
+def save(writer: DataFrameWriter, address: SparkAddress) -> None:
+    """Write to a table, by its path where it has one, and otherwise by its name."""
+    if address.path is not None:
+        writer.save(address.path)
+    else:
+        writer.saveAsTable(address.reference)
+
+
+def fresh_sequence() -> int:
+    """A transaction version that is surely above all that a table remembers of a load: the time in milliseconds."""
+    return time.time_ns() // 1_000_000
 
 
 def commit_mark(session: SparkSession, address: SparkAddress, record: CommitRecord, version: int) -> int:

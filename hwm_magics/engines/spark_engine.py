@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hwm_magics.connections.local import LocalConnection
-from hwm_magics.core.commit_info import BOOKKEEPING, LogEntry, decode, other_nodes, walk, written
-from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, Scalar, TextForm
+from hwm_magics.core.commit_info import LogEntry, decode, loads, other_nodes, walk, written
+from hwm_magics.core.cursor import CursorType, CursorValue, Scalar
 from hwm_magics.core.decided import LoadPlan, LoadResult
 from hwm_magics.core.intent import needs_target_maximum, replaces_rows
 from hwm_magics.core.observed import CommitRecord, Existence, TargetState
 from hwm_magics.core.query import CursorExpression
 from hwm_magics.core.specs import LoadSpec, WriteSpec
 from hwm_magics.core.steps import Abilities
+from hwm_magics.engines.answers import as_highest, one_value
 from hwm_magics.engines.base import RunContext
-from hwm_magics.engines.local_catalog import LocalCatalog
-from hwm_magics.engines.spark_commit import commit_mark
+from hwm_magics.engines.local_catalog import LocalCatalog, target_folder
+from hwm_magics.engines.spark_commit import commit_mark, fresh_sequence
 from hwm_magics.engines.spark_execute import Execution, Outcome
 from hwm_magics.engines.spark_history import back_from_newest
 from hwm_magics.engines.spark_open import SparkAddress, location_of, plain_location, presence
@@ -29,7 +30,6 @@ from hwm_magics.engines.spark_sql import DIALECT, name_of, path_reference
 from hwm_magics.errors import (
     BlockedError,
     ConfigError,
-    CursorColumnError,
     EngineError,
     HwmError,
     PlanError,
@@ -72,9 +72,8 @@ class SparkEngine:
 
     def open(self, spec: LoadSpec, cursor: CursorExpression | None = None) -> SparkTarget:
         """Open a load's target and observe it."""
-        settings = spec.read.cursor
-        if cursor is None and settings is not None:
-            cursor = CursorExpression(settings.column, settings.fallback, settings.date_format)
+        if cursor is None and spec.read.cursor is not None:
+            cursor = CursorExpression.of(spec.read.cursor)
         try:
             address = self.address(spec.write)
         except TargetUnknownError as error:
@@ -104,20 +103,17 @@ class SparkEngine:
         address = self.address(spec.write)
         if presence(self._session, address):
             return ()
-        found = (decode(entry) for entry in back_from_newest(self._session, address.reference))
-        loads = (record for record in found if record is not None and record.kind not in BOOKKEEPING)
-        return tuple(islice(loads, limit))
+        return tuple(islice(loads(back_from_newest(self._session, address.reference)), limit))
 
     def set_watermark(self, spec: LoadSpec, record: CommitRecord) -> int:
         """Commit a watermark without rows; see :meth:`hwm_magics.engines.base.Engine.set_watermark`."""
-        target = self.open(spec)
-        state = target.state
+        state = self.open(spec).state
         if state.version is None:
             raise BlockedError(
                 f"{spec.write.label} has no watermark to set: {state.evidence}",
                 hint="the first run will read everything",
             )
-        seq = (state.seq if target.anchored else time.time_ns() // 1_000_000) + 1
+        seq = fresh_sequence() if state.forgotten else state.seq + 1
         address = self.address(spec.write)
         return commit_mark(self._session, address, replace(record, seq=seq), state.version)
 
@@ -143,13 +139,7 @@ class SparkEngine:
             uri = f"s3a{uri[2:]}" if uri.startswith("s3:") else uri
             return SparkAddress(path_reference(uri), uri, path=uri, name=write.register_table)
         catalog = LocalCatalog(Path(storage.root))
-        if write.path is not None:
-            folder = storage.confine(write.path)
-        elif write.table is not None:
-            there = catalog.location(write.table)
-            folder = there if there is not None else storage.confine("/".join(write.table.lower().split(".")))
-        else:
-            raise ConfigError("the target has neither write.path nor write.table")
+        folder = target_folder(storage, catalog, write)
         path = str(folder)
         here = folder if is_local(self._session) else None
         return SparkAddress(
@@ -179,12 +169,11 @@ class SparkEngine:
         others = found.other_nodes
         if replaces_rows(spec):
             others = other_nodes([*seen, *entries], spec.node)
-        seq = _sequence(seen, spec.node)
-        anchored = seq is not None or not seen or _complete(seen)
         if not seen:
             raise TargetUnknownError(
                 f"{address.label} has a log without commits", hint="restore the log from a backup"
             )
+        seq = _sequence(seen, spec.node)
         try:
             columns = columns_of_frame(self._session.table(address.reference))
             partitions, properties = _layout(self._session, address.reference)
@@ -208,9 +197,9 @@ class SparkEngine:
             restores=found.restores,
             replaced=found.replaced,
             created=found.created,
-            forgotten=not anchored,
+            forgotten=seq is None and not _complete(seen),
         )
-        target = SparkTarget(self._session, address, state, anchored=anchored)
+        target = SparkTarget(self._session, address, state)
         target.state = replace(state, has_rows=target.has_rows())
         there = {column.name for column in columns}
         if cursor is not None and cursor.column in there and needs_target_maximum(spec, target.state):
@@ -225,16 +214,12 @@ class SparkTarget:
         session: The session that works on it.
         address: Where the table lies.
         state: What was observed.
-        anchored: Whether the log tells how far the load's sequence has come.
     """
 
-    def __init__(
-        self, session: SparkSession, address: SparkAddress, state: TargetState, *, anchored: bool = True
-    ) -> None:
+    def __init__(self, session: SparkSession, address: SparkAddress, state: TargetState) -> None:
         self._session = session
         self._address = address
         self.state = state
-        self.anchored = anchored
 
     @property
     def _pinned(self) -> str:
@@ -259,10 +244,8 @@ class SparkTarget:
         """MAX(cursor) over the target's data."""
         if self.state.version is None:
             return None
-        found = self._scalar(f"SELECT MAX({cursor.sql(DIALECT)}) AS highest FROM hwm_target", DIALECT)  # noqa: S608
-        if isinstance(found, str):
-            return CursorType(CursorKind.TEXT, form=TextForm.of(found)).value(found)
-        return found if isinstance(found, CursorValue) else None
+        asked = f"SELECT MAX({cursor.sql(DIALECT)}) AS highest FROM hwm_target"  # noqa: S608 - quoted
+        return as_highest(self._scalar(asked, DIALECT))
 
     def cursor_type(self, cursor: CursorExpression) -> CursorType | None:
         """The type of the cursor column in the target."""
@@ -272,8 +255,6 @@ class SparkTarget:
         return cursor_type_of(arrow_type(column.type)) if column is not None else None
 
     def _scalar(self, sql: str, dialect: str = "postgres") -> CursorValue | Scalar:
-        from hwm_magics.arrow import scalar_of
-
         if dialect != DIALECT:
             import sqlglot
 
@@ -284,20 +265,7 @@ class SparkTarget:
             found = self._session.sql(asked).toArrow()
         except Exception as error:
             raise self._failed(sql, error) from error
-        if found.num_columns != 1 or found.num_rows > 1:
-            raise QueryError(
-                f"{sql} gives {found.num_rows} rows of {found.num_columns} columns, and not one value",
-                hint="write SELECT MAX(column) FROM the target",
-            )
-        if not found.num_rows:
-            return None
-        value = found.column(0)[0]
-        try:
-            return scalar_of(value)
-        except CursorColumnError as error:
-            raise QueryError(
-                f"{sql} gives {value}: {error.message}", hint="compare with a number, date or time"
-            ) from error
+        return one_value(found, sql)
 
     def _rows(self, sql: str) -> list[object]:
         try:
@@ -320,9 +288,7 @@ class SparkTarget:
         """Carry out a plan's steps: one read, one commit."""
         started = time.perf_counter()
         try:
-            outcome = Execution(
-                self._session, self._address, plan, stream, run, anchored=self.anchored
-            ).walk()
+            outcome = Execution(self._session, self._address, plan, stream, run).walk()
         finally:
             stream.close()
         return _result(plan, run, outcome, time.perf_counter() - started)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from hwm_magics.core.commit_info import LogEntry, decode, encode, written
 from hwm_magics.core.cursor import CursorKind, CursorValue
 from hwm_magics.core.decided import (
+    MANY_SMALL_FILES,
+    SMALL_FILE,
     AppendRows,
     ApplyTransform,
     CheckSchema,
@@ -29,12 +29,12 @@ from hwm_magics.core.decided import (
     ReplaceWindow,
     SchemaChange,
 )
-from hwm_magics.core.observed import CommitRecord, SourceIdentity
-from hwm_magics.core.query import CursorExpression
-from hwm_magics.core.window import late_columns
+from hwm_magics.core.observed import CommitRecord
 from hwm_magics.engines import spark_rows
 from hwm_magics.engines.base import Progress, RunContext
 from hwm_magics.engines.delta_open import local_absence
+from hwm_magics.engines.delta_sql import bounded
+from hwm_magics.engines.planned import cursor_of, record_of
 from hwm_magics.engines.spark_commit import (
     TXN_APP,
     TXN_VERSION,
@@ -42,12 +42,14 @@ from hwm_magics.engines.spark_commit import (
     TakenError,
     commit,
     empty_append,
+    fresh_sequence,
+    save,
     transaction,
     translated,
 )
-from hwm_magics.engines.spark_history import find_run, has_newer
+from hwm_magics.engines.spark_history import find_run, has_newer, moment_of
 from hwm_magics.engines.spark_open import SparkAddress, location_of, plain_location
-from hwm_magics.engines.spark_sql import DIALECT, bounded, ddl, literal, name_of, properties_clause, quote
+from hwm_magics.engines.spark_sql import DIALECT, ddl, literal, name_of, properties_clause, quote, text
 from hwm_magics.errors import (
     BlockedError,
     CommitConflictError,
@@ -66,8 +68,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Execution", "Outcome"]
 
-SMALL_FILE = 16 * 1024 * 1024
-MANY_SMALL_FILES = 20
 OBSERVED_WITHIN = 5.0
 """Seconds to wait for figures that were observed while a job ran; Spark never gives them after some jobs."""
 
@@ -112,15 +112,12 @@ class Execution:
         plan: LoadPlan,
         stream: BatchStream | SparkRead,
         run: RunContext,
-        *,
-        anchored: bool,
     ) -> None:
         self._session = session
         self._address = address
         self._plan = plan
         self._stream = stream
         self._run = run
-        self._anchored = anchored
         self._version = plan.target.version
         self._frame: DataFrame | None = None
         self._free: Callable[[], None] = lambda: None
@@ -157,7 +154,7 @@ class Execution:
                     self._frame, self._change = spark_rows.fit(self._rows, target, schema)
                 case Deduplicate(keys, cursor):
                     self._frame = spark_rows.deduplicated(
-                        self._rows, keys, self._cursor() if cursor else None
+                        self._rows, keys, cursor_of(self._plan) if cursor else None
                     )
                 case RecogniseRows():
                     self._recognise(step)
@@ -223,16 +220,6 @@ class Execution:
                 f"the transform {name!r} is not there", hint="define the function in the notebook"
             )
         self._frame = spark_rows.transformed(self._rows, self._run.transform, name)
-
-    def _cursor(self) -> CursorExpression | None:
-        settings = self._plan.spec.read.cursor
-        recognise = self._plan.step(RecogniseRows)
-        if recognise is not None:
-            return CursorExpression(recognise.cursor, recognise.fallback, recognise.date_format)
-        if settings is not None:
-            return CursorExpression(settings.column, settings.fallback, settings.date_format)
-        step = self._plan.step(Deduplicate)
-        return CursorExpression(step.cursor) if step is not None and step.cursor else None
 
     def _recognise(self, step: RecogniseRows) -> None:
         merges = self._plan.step(MergeRows)
@@ -301,23 +288,7 @@ class Execution:
         )
 
     def _record(self, step: Commit, kind: str) -> CommitRecord:
-        plan = self._plan
-        window = plan.window
-        return CommitRecord(
-            version=-1,
-            committed_at=None,
-            node=plan.spec.node,
-            run_id=self._run.run_id,
-            kind=kind,
-            seq=step.seq,
-            low=window.low if window else None,
-            high=window.high if window else None,
-            watermark=step.watermark,
-            source=plan.source.identity if plan.source else SourceIdentity(),
-            plan_hash=plan.hash,
-            asked_at=plan.source.asked_at if plan.source else None,
-            late_columns=late_columns(plan, self._change),
-        )
+        return record_of(self._plan, step, self._run.run_id, kind, self._change)
 
     def _make(self, step: CreateTable, record: CommitRecord) -> None:
         """Create the empty table; exactly one of several racing loads does."""
@@ -358,7 +329,7 @@ class Execution:
         from pyspark.sql import Observation
         from pyspark.sql import functions as F  # noqa: N812
 
-        before, cursor = self._plan.before, self._cursor()
+        before, cursor = self._plan.before, cursor_of(self._plan)
         if not self._recognised or before is None or cursor is None:
             return rows
         expression = F.expr(cursor.sql(DIALECT))
@@ -370,7 +341,7 @@ class Execution:
         return rows.observe(self._seen, F.count(late).alias("late"), latest.cast("string").alias("latest"))
 
     def _writer(self, record: CommitRecord) -> Callable[[], object]:
-        address, step = self._address, self._write
+        step = self._write
         if isinstance(step, MergeRows):
             return self._merger(step, record)
         rows = self._observed(self._rows)
@@ -380,7 +351,7 @@ class Execution:
             mode = "overwrite"
             # A plain overwrite loses the table's clustering; replacing where it is true keeps all it is.
             options["replaceWhere"] = (
-                bounded(step.window, step.cursor, step.fallback)
+                bounded(step.window, step.cursor, step.fallback, DIALECT, literal)
                 if isinstance(step, ReplaceWindow)
                 else "true"
             )
@@ -388,13 +359,7 @@ class Execution:
             options["optimizeWrite"] = "true"
         writer = rows.write.format("delta").mode(mode).options(**options)
 
-        def write() -> None:
-            if address.path is not None:
-                writer.save(address.path)
-            else:
-                writer.saveAsTable(address.reference)
-
-        return write
+        return lambda: save(writer, self._address)
 
     def _merger(self, step: MergeRows, record: CommitRecord) -> Callable[[], object]:
         on = " AND ".join(f"target.{quote(key)} = source.{quote(key)}" for key in step.keys)
@@ -420,15 +385,13 @@ class Execution:
         before = self._plan.before
         moved = step.watermark is not None and before is not None and step.watermark.value > before.value
         if moved and self._read != 0:
-            entry = self._committed(self._record(step, "incremental"), self._empty_writer(step), idle=False)
+            record = self._record(step, "incremental")
+            entry = self._committed(record, empty_append(self._session, self._address, record), idle=False)
             self._outcome = Outcome("loaded", version=entry.version if entry else None, written=0)
-
-    def _empty_writer(self, step: Commit) -> Callable[[], object]:
-        return empty_append(self._session, self._address, self._record(step, "incremental"))
 
     def _committed(self, record: CommitRecord, write: Callable[[], object], *, idle: bool) -> LogEntry | None:
         self._check_unmoved(record.node)
-        if not self._anchored:
+        if self._plan.target.forgotten:
             self._anchor(record)
         return commit(
             self._session, self._address, record, write, self._run, self._version or 0, self._tasks, idle=idle
@@ -455,12 +418,10 @@ class Execution:
         """Start the node's sequence anew, where the log no longer tells how far it had come.
 
         The table may remember a transaction version that no public API tells, and would silently skip
-        what is not above it. A commit without rows takes a version that is surely above, the time in
-        milliseconds, and the load starts again from there.
+        what is not above it. A commit without rows takes one that is surely above, and the load starts
+        again from there.
         """
-        fresh = replace(
-            record, kind="anchor", seq=time.time_ns() // 1_000_000, watermark=None, low=None, high=None
-        )
+        fresh = replace(record, kind="anchor", seq=fresh_sequence(), watermark=None, low=None, high=None)
         commit(
             self._session,
             self._address,
@@ -489,7 +450,7 @@ class Execution:
             outcome.late = int(str(seen["late"]))
             latest = str(seen["latest"])
             zoned = before.value.type.kind is CursorKind.TIMESTAMP_TZ
-            outcome.latest = before.value.type.value(_moment(latest) if zoned else latest)
+            outcome.latest = before.value.type.value(moment_of(int(latest)) if zoned else latest)
         self._outcome = outcome
 
     def _register(self, name: str) -> None:
@@ -502,8 +463,9 @@ class Execution:
         schema = quoted.rpartition(".")[0]
         if schema:
             self._session.sql(f"CREATE SCHEMA IF NOT EXISTS {schema}").collect()
-        location = address.path.replace("\\", "\\\\").replace("'", "\\'")
-        self._session.sql(f"CREATE TABLE IF NOT EXISTS {quoted} USING delta LOCATION '{location}'").collect()
+        self._session.sql(
+            f"CREATE TABLE IF NOT EXISTS {quoted} USING delta LOCATION {text(address.path)}"
+        ).collect()
         there = location_of(self._session, quoted)
         if there != plain_location(address.path):
             raise BlockedError(
@@ -552,11 +514,6 @@ class Execution:
     def _tasks(self, done: int, known: int) -> None:
         total = self._plan.source.count if self._plan.source else None
         self._run.on_progress(Progress("committing", self._read or 0, 0, total, done, known))
-
-
-def _moment(micros: str) -> datetime:
-    """The moment that lies so many microseconds after 1970."""
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(micros))
 
 
 def _observed(observation: Observation | None) -> Mapping[str, object]:

@@ -14,7 +14,7 @@ from hwm_magics.spark.failures import condition, first_line
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["back_from_newest", "find_run", "has_newer"]
+__all__ = ["back_from_newest", "find_run", "has_newer", "moment_of"]
 
 FIRST_PAGE = 20
 """Commits that are asked for at first. Most searches end among them; the others read the whole log."""
@@ -101,13 +101,18 @@ def _page(session: SparkSession, reference: str, limit: int | None) -> list[LogE
     return entries
 
 
+def moment_of(micros: int) -> datetime:
+    """The moment that lies so many microseconds after 1970: as a number it is in no session's zone."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
 def _entry(row: Mapping[str, Any]) -> LogEntry:
     moment = row["moment"]
     metrics = dict(row["operationMetrics"] or {})
     operation = str(row["operation"] or "").upper()
     return LogEntry(
         version=int(row["version"]),
-        timestamp=_EPOCH + timedelta(microseconds=int(moment)) if moment is not None else None,
+        timestamp=moment_of(int(moment)) if moment is not None else None,
         operation=operation,
         parameters=dict(row["operationParameters"] or {}),
         user_metadata=row["userMetadata"],

@@ -12,6 +12,7 @@ from hwm_magics.core.observed import Column, LateColumn
 from hwm_magics.core.query import CursorExpression
 from hwm_magics.core.schema import clashes, compare
 from hwm_magics.core.specs import SchemaPolicy
+from hwm_magics.engines.planned import compared_by
 from hwm_magics.engines.spark_sql import DIALECT, condition, ddl, literal, quote, spark_type, text
 from hwm_magics.errors import SchemaMismatchError
 from hwm_magics.spark.session import is_local
@@ -269,7 +270,7 @@ def recognised(frame: DataFrame, there: DataFrame, step: RecogniseRows, change: 
         step: What is compared.
         change: How the rows differed from the target: by a column that they lack nothing is compared.
     """
-    cursor = CursorExpression(step.cursor, step.fallback, step.date_format)
+    cursor = compared_by(step)
     missing = {column.name for column in change.missing}
     compared = list(step.columns) or [
         name for name in frame.columns if name in there.columns and name not in missing

@@ -6,14 +6,12 @@ import re
 from collections.abc import Sequence
 
 from hwm_magics.core.cursor import CursorKind, CursorValue
-from hwm_magics.core.decided import Window
 from hwm_magics.core.observed import Column
 from hwm_magics.core.query import CursorExpression
 from hwm_magics.errors import ConfigError
 
 __all__ = [
     "DIALECT",
-    "bounded",
     "condition",
     "ddl",
     "literal",
@@ -97,17 +95,6 @@ def condition(cursor: CursorExpression, low: CursorValue | None, *, nulls: bool)
     expression = cursor.sql(DIALECT)
     test = f"{expression} >= {literal(low)}"
     return f"({test} OR {expression} IS NULL)" if nulls else test
-
-
-def bounded(window: Window, column: str, fallback: str | None) -> str:
-    """The condition of a closed window, for replacing the rows in it."""
-    expression = CursorExpression(column, fallback).sql(DIALECT)
-    parts = []
-    if window.low is not None:
-        parts.append(f"{expression} {'>=' if window.low_inclusive else '>'} {literal(window.low)}")
-    if window.high is not None:
-        parts.append(f"{expression} <= {literal(window.high)}")
-    return " AND ".join(parts)
 
 
 def spark_type(delta_type: str) -> str:

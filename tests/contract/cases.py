@@ -19,7 +19,7 @@ import pyarrow as pa
 from contract.frames import PandasFrames, SparkFrames
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
 from fakes.engine import FakeEngine, FakeLake, FakeTable, Version
-from fakes.spark import shared_session
+from fakes.spark import forget_names, shared_session
 
 from hwm_magics.arrow import arrow_schema, columns_of
 from hwm_magics.connections.local import LocalConnection
@@ -29,7 +29,7 @@ from hwm_magics.core.observed import Column
 from hwm_magics.engines.base import Engine
 from hwm_magics.engines.pandas_engine import REFUSED_FEATURES, PandasEngine
 from hwm_magics.engines.spark_engine import SparkEngine
-from hwm_magics.engines.spark_sql import ddl, path_reference, quote
+from hwm_magics.engines.spark_sql import ddl, path_reference
 
 # delta-rs waits for a source on one of its threads, of which it has as many as the machine has cores.
 # Tests that stop a load in the middle of its source need some more, or the others never run.
@@ -475,10 +475,7 @@ class SparkCase(DiskCase):
         return commits
 
     def close(self) -> None:
-        session = shared_session()
-        for row in session.sql("SHOW SCHEMAS").collect():
-            if row[0] != "default":
-                session.sql(f"DROP SCHEMA {quote(row[0])} CASCADE").collect()
+        forget_names(shared_session())
 
 
 CASES: dict[str, type[Case]] = {"fake": FakeCase, "pandas": PandasCase, "spark": SparkCase}

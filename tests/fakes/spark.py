@@ -6,6 +6,7 @@ import functools
 import os
 from typing import TYPE_CHECKING
 
+from hwm_magics.engines.spark_sql import quote
 from hwm_magics.spark.session import build
 
 if TYPE_CHECKING:
@@ -33,3 +34,10 @@ def shared_session() -> SparkSession:
     os.environ.setdefault("PYSPARK_SUBMIT_ARGS", f'--driver-java-options "{FAST_START}" pyspark-shell')
     os.environ["SPARK_REMOTE" if ON_CONNECT else "MASTER"] = "local[1]"
     return build(SMALL)
+
+
+def forget_names(session: SparkSession) -> None:
+    """Drop all schemas but the default one: names of one test must not meet another."""
+    for row in session.sql("SHOW SCHEMAS").collect():
+        if row[0] != "default":
+            session.sql(f"DROP SCHEMA {quote(row[0])} CASCADE").collect()

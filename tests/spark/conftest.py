@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from fakes.spark import shared_session
+from fakes.spark import forget_names, shared_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,9 +18,7 @@ def spark() -> Iterator[SparkSession]:
     """The session; names that a test gave to its catalog are forgotten after it."""
     session = shared_session()
     yield session
-    for row in session.sql("SHOW SCHEMAS").collect():
-        if row[0] != "default":
-            session.sql(f"DROP SCHEMA `{row[0]}` CASCADE").collect()
+    forget_names(session)
 
 
 @pytest.fixture

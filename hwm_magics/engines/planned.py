@@ -1,0 +1,54 @@
+"""What an engine reads off a plan to carry it out: its cursor, and the record that its commit carries."""
+
+from __future__ import annotations
+
+from hwm_magics.core.decided import Commit, Deduplicate, LoadPlan, RecogniseRows, SchemaChange
+from hwm_magics.core.observed import CommitRecord, SourceIdentity
+from hwm_magics.core.query import CursorExpression
+from hwm_magics.core.window import late_columns
+
+__all__ = ["compared_by", "cursor_of", "record_of"]
+
+
+def compared_by(step: RecogniseRows) -> CursorExpression:
+    """The cursor by which a step chooses the target's rows."""
+    return CursorExpression(step.cursor, step.fallback, step.date_format)
+
+
+def cursor_of(plan: LoadPlan) -> CursorExpression | None:
+    """The cursor of a plan's rows; None when nothing tells which is newer."""
+    recognise = plan.step(RecogniseRows)
+    if recognise is not None:
+        return compared_by(recognise)
+    if plan.spec.read.cursor is not None:
+        return CursorExpression.of(plan.spec.read.cursor)
+    step = plan.step(Deduplicate)
+    return CursorExpression(step.cursor) if step is not None and step.cursor else None
+
+
+def record_of(plan: LoadPlan, step: Commit, run_id: str, kind: str, change: SchemaChange) -> CommitRecord:
+    """What a commit says of itself.
+
+    Args:
+        plan: The plan that is carried out.
+        step: Its commit.
+        run_id: The attempt.
+        kind: What the commit is.
+        change: How the rows differ from the target.
+    """
+    window = plan.window
+    return CommitRecord(
+        version=-1,
+        committed_at=None,
+        node=plan.spec.node,
+        run_id=run_id,
+        kind=kind,
+        seq=step.seq,
+        low=window.low if window else None,
+        high=window.high if window else None,
+        watermark=step.watermark,
+        source=plan.source.identity if plan.source else SourceIdentity(),
+        plan_hash=plan.hash,
+        asked_at=plan.source.asked_at if plan.source else None,
+        late_columns=late_columns(plan, change),
+    )
