@@ -17,7 +17,7 @@ from hwm_magics import errors
 from hwm_magics.core.cursor import CursorType, CursorValue
 from hwm_magics.core.decided import Decision, LoadPlan, LoadResult, ReadRows
 from hwm_magics.core.intent import Intent, cursor_spec, intend
-from hwm_magics.core.observed import CommitRecord, Existence, TargetState, Watermark
+from hwm_magics.core.observed import CommitRecord, Existence, LateColumn, TargetState, Watermark
 from hwm_magics.core.plan import plan_load
 from hwm_magics.core.query import CursorExpression, SourceQuery, Way, prepare
 from hwm_magics.core.specs import LoadSpec
@@ -296,8 +296,16 @@ class Workspace:
         mark = (
             _adopted(target, expression, spec) if value is None else _given(value, target, expression, state)
         )
-        record = CommitRecord(-1, None, spec.node, str(uuid.uuid4()), "mark", state.seq + 1)
-        record = replace(record, watermark=Watermark(expression.label, mark, "set"))
+        record = CommitRecord(
+            -1,
+            None,
+            spec.node,
+            str(uuid.uuid4()),
+            "mark",
+            state.seq + 1,
+            watermark=Watermark(expression.label, mark, "set"),
+            late_columns=_still_late(target, expression),
+        )
         version = engine.set_watermark(spec, record)
         return replace(record, version=version, committed_at=datetime.now(UTC))
 
@@ -398,6 +406,17 @@ def _raise_blocked(plan: LoadPlan) -> None:
     if not (isinstance(kind, type) and issubclass(kind, HwmError)):
         kind = BlockedError
     raise kind(plan.blocker.message, hint=plan.blocker.hint)
+
+
+def _still_late(target: OpenTarget, cursor: CursorExpression) -> tuple[LateColumn, ...]:
+    """The columns that rows may lack, in terms of the cursor that the mark is of."""
+    last = target.state.last_load
+    if last is None or not last.late_columns:
+        return ()
+    if last.watermark is not None and last.watermark.column == cursor.label:
+        return last.late_columns
+    highest = target.maximum(cursor)
+    return tuple(replace(each, upto=highest) for each in last.late_columns) if highest is not None else ()
 
 
 def _adopted(target: OpenTarget, cursor: CursorExpression, spec: LoadSpec) -> CursorValue:

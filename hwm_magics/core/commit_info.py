@@ -165,6 +165,8 @@ def encode(record: CommitRecord) -> str:
     }
     if record.late_columns:
         kept["late"] = [{"column": each.name, **each.upto.to_json()} for each in record.late_columns]
+    if record.floor is not None:
+        kept["floor"] = record.floor.to_json()
     return json.dumps(kept, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -244,6 +246,7 @@ def _record(entry: LogEntry, kept: dict[str, object]) -> CommitRecord:
             LateColumn(str(each["column"]), CursorValue.from_json(each))
             for each in (late if isinstance(late, list) else ())
         ),
+        floor=value("floor"),
     )
 
 

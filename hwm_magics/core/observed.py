@@ -106,7 +106,8 @@ class CommitRecord:
         plan_hash: The plan's hash.
         metrics: The commit's own metrics (rows, files, bytes …).
         asked_at: When its source was asked, by the writer's clock; None when it was not.
-        late_columns: Columns that rows within the lag may lack.
+        late_columns: Columns that some of the target's rows may lack, the latest last.
+        floor: What a person set as loaded; no later window looks below it again. None when nobody did.
     """
 
     version: int
@@ -123,6 +124,7 @@ class CommitRecord:
     metrics: Mapping[str, object] = field(default_factory=dict)
     asked_at: datetime | None = None
     late_columns: tuple[LateColumn, ...] = ()
+    floor: CursorValue | None = None
 
 
 @dataclass(frozen=True, slots=True)

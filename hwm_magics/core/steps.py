@@ -30,6 +30,7 @@ from hwm_magics.core.query import SourceQuery, Way
 from hwm_magics.core.schema import clashes, compare
 from hwm_magics.core.specs import LoadSpec, NullPolicy, WriteMode
 from hwm_magics.core.statement import Param, Statement
+from hwm_magics.core.window import reached
 
 __all__ = ["Abilities", "Blocked", "Planned", "plan_steps"]
 
@@ -332,5 +333,11 @@ def _recognise(planned: Planned) -> RecogniseRows | None:
     # A MERGE is to bring the values of a column that came later, so for it such rows are not the same.
     late = last.late_columns if last is not None and spec.write.mode is WriteMode.APPEND else ()
     return RecogniseRows(
-        window.low, columns, cursor.column, cursor.fallback, nulls, cursor.date_format, late_columns=late
+        window.low,
+        columns,
+        cursor.column,
+        cursor.fallback,
+        nulls,
+        cursor.date_format,
+        late_columns=reached(late, window.low),
     )

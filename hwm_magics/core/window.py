@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from hwm_magics.core.commit_info import settled
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue
-from hwm_magics.core.decided import LoadPlan, SchemaChange
+from hwm_magics.core.decided import Decision, LoadPlan, SchemaChange
 from hwm_magics.core.observed import CommitRecord, LateColumn, Watermark
 from hwm_magics.core.specs import Boundary, CursorSpec
 
-__all__ = ["DEFAULT_LAG", "TAIL", "Low", "late_columns", "low_bound"]
+__all__ = ["DEFAULT_LAG", "TAIL", "Low", "floor_after", "late_columns", "low_bound", "reached"]
 
 DEFAULT_LAG = timedelta(minutes=10)
 TAIL = 100_000
 """How many ids below the mark are looked at again when no load is old enough to bound them."""
+
+_ANEW = (Decision.FIRST_RUN, Decision.FULL_RELOAD)
+"""After these nothing of the rows before is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +50,21 @@ def low_bound(
         recognisable: Whether rows read again can be told from new ones.
 
     Returns:
-        The bound: the watermark less the lag, rounded down.
+        The bound: the watermark less the lag, rounded down, and never below what was set by hand.
 
     Raises:
         CursorColumnError: The lag doesn't fit the cursor's type.
     """
+    low = _by_lag(mark, cursor, loads, recognisable=recognisable)
+    floor = _floor(loads[0] if loads else None)
+    if floor is not None and floor.comparable(low.value) and low.value < floor:
+        return replace(low, value=floor, inclusive=False)
+    return low
+
+
+def _by_lag(
+    mark: Watermark, cursor: CursorSpec, loads: tuple[CommitRecord, ...], *, recognisable: bool
+) -> Low:
     value = mark.value
     if mark.origin == "set":
         return Low(
@@ -122,10 +135,10 @@ def _promise(kind: CursorType, cursor: CursorSpec, lag: str, *, inclusive: bool)
 
 
 def late_columns(plan: LoadPlan, change: SchemaChange) -> tuple[LateColumn, ...]:
-    """The columns that rows within the reach of later windows may lack, for the commit info.
+    """The columns that rows of the target may lack, for the commit info.
 
     Where rows are recognised as a whole, one that was loaded before its table had a column would
-    never again equal the source's. What is below the window's low bound is not read again.
+    never again equal the source's. All are kept, as a mark that is set by hand may lie as low as it likes.
 
     Args:
         plan: The plan that is carried out.
@@ -134,8 +147,9 @@ def late_columns(plan: LoadPlan, change: SchemaChange) -> tuple[LateColumn, ...]
     Returns:
         They, the latest last.
     """
+    if plan.decision in _ANEW:
+        return ()
     last = plan.target.last_load
-    low = plan.window.low if plan.window is not None else None
     known = {each.name: each for each in (last.late_columns if last is not None else ())}
     for column in change.added:
         if plan.before is not None:
@@ -143,9 +157,21 @@ def late_columns(plan: LoadPlan, change: SchemaChange) -> tuple[LateColumn, ...]
     for column in change.missing:
         if plan.after is not None:
             known[column.name] = LateColumn(column.name, plan.after.value)
-    reached = [each for each in known.values() if low is None or not _below(each.upto, low)]
-    return tuple(sorted(reached, key=lambda each: each.upto))
+    return tuple(sorted(known.values(), key=lambda each: each.upto))
 
 
-def _below(value: CursorValue, low: CursorValue) -> bool:
-    return value.type.kind is low.type.kind and value < low
+def reached(columns: tuple[LateColumn, ...], low: CursorValue | None) -> tuple[LateColumn, ...]:
+    """Those of the late columns that rows at or above a bound may lack."""
+    return tuple(each for each in columns if low is None or not low.comparable(each.upto) or low <= each.upto)
+
+
+def floor_after(plan: LoadPlan) -> CursorValue | None:
+    """Below what value the loads after a plan must not look again; None when nobody set a mark by hand."""
+    return None if plan.decision in _ANEW else _floor(plan.target.last_load)
+
+
+def _floor(last: CommitRecord | None) -> CursorValue | None:
+    if last is None:
+        return None
+    mark = last.watermark
+    return mark.value if mark is not None and mark.origin == "set" else last.floor

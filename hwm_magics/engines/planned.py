@@ -5,7 +5,7 @@ from __future__ import annotations
 from hwm_magics.core.decided import Commit, Deduplicate, LoadPlan, RecogniseRows, SchemaChange
 from hwm_magics.core.observed import CommitRecord, SourceIdentity
 from hwm_magics.core.query import CursorExpression
-from hwm_magics.core.window import late_columns
+from hwm_magics.core.window import floor_after, late_columns
 
 __all__ = ["compared_by", "cursor_of", "record_of"]
 
@@ -51,4 +51,5 @@ def record_of(plan: LoadPlan, step: Commit, run_id: str, kind: str, change: Sche
         plan_hash=plan.hash,
         asked_at=plan.source.asked_at if plan.source else None,
         late_columns=late_columns(plan, change),
+        floor=floor_after(plan),
     )

@@ -124,6 +124,21 @@ def test_rows_are_recognised_after_a_column_went_and_after_it_came_back(case, be
     assert ids(case) == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("between", [0, 60], ids=["within the lag", "long before"])
+def test_rows_that_lack_a_column_are_recognised_after_the_mark_was_set_back(case, bench, db, between):
+    db.insert(a_row(db, 1))
+    bench.load(a_spec())
+    filled(db, WIDER, w=7)
+    for number in (2, 3):
+        db.advance((1 + between) * MINUTE)
+        db.insert(a_row(db, number, w=7))
+        bench.load(a_spec())
+    bench.set_watermark(a_spec(), "2024-01-01")
+    for _ in range(2):
+        assert bench.load(a_spec()).rows_written == 0
+    assert ids(case) == [1, 2, 3]
+
+
 def test_an_upsert_brings_a_new_columns_value_of_a_row_that_it_looks_at_again(case, bench, db):
     spec = a_spec("upsert")
     db.insert(a_row(db, 1))

@@ -331,6 +331,32 @@ def test_what_lies_below_a_mark_set_by_hand_counts_as_loaded(case, bench, db):
     assert ids(case) == [2]
 
 
+@pytest.mark.parametrize("lag", [2 * 60 * MINUTE, None], ids=["a lag", "the default lag"])
+def test_no_later_load_looks_below_a_mark_set_by_hand(case, bench, db, lag):
+    spec = a_spec(cursor=CursorSpec("u", lag=lag))
+    case.make(COLUMNS)
+    db.insert(a_row(db, 1))
+    db.advance(5 * MINUTE)
+    db.insert(a_row(db, 2))
+    bench.set_watermark(spec, str(START))
+    for number in (3, 4):
+        bench.load(spec)
+        db.advance(MINUTE)
+        db.insert(a_row(db, number))
+    bench.load(spec)
+    assert ids(case) == [2, 3, 4]
+
+
+def test_a_full_reload_forgets_a_mark_set_by_hand(case, bench, db):
+    case.make(COLUMNS)
+    db.insert(a_row(db, 1))
+    bench.set_watermark(a_spec(), str(START))
+    bench.load(a_spec(force=True))
+    db.insert({**a_row(db, 2), "u": START - MINUTE})
+    bench.load(a_spec())
+    assert ids(case) == [1, 2]
+
+
 def test_adopting_takes_the_datas_maximum(case, bench, db):
     case.make(COLUMNS, [a_row(db, 1)])
     assert str(bench.set_watermark(a_spec(), None).watermark) == str(START)

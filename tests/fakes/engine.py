@@ -38,13 +38,13 @@ from hwm_magics.core.decided import (
     Window,
 )
 from hwm_magics.core.intent import needs_target_maximum, replaces_rows
-from hwm_magics.core.observed import Column, CommitRecord, Existence, SourceIdentity, TargetState
+from hwm_magics.core.observed import Column, CommitRecord, Existence, TargetState
 from hwm_magics.core.query import CursorExpression
 from hwm_magics.core.schema import clashes, compare
 from hwm_magics.core.specs import LoadSpec, WriteSpec
 from hwm_magics.core.steps import Abilities
-from hwm_magics.core.window import late_columns
 from hwm_magics.engines.base import Progress, RunContext
+from hwm_magics.engines.planned import record_of
 from hwm_magics.errors import (
     BlockedError,
     CommitConflictError,
@@ -530,22 +530,7 @@ class _Walk:
         return fresh
 
     def _record(self, step: Commit, kind: str) -> CommitRecord:
-        plan = self.plan
-        return CommitRecord(
-            version=-1,
-            committed_at=None,
-            node=plan.spec.node,
-            run_id=self.run.run_id,
-            kind=kind,
-            seq=step.seq,
-            low=plan.window.low if plan.window else None,
-            high=plan.window.high if plan.window else None,
-            watermark=step.watermark,
-            source=plan.source.identity if plan.source else SourceIdentity(),
-            plan_hash=plan.hash,
-            asked_at=plan.source.asked_at if plan.source else None,
-            late_columns=late_columns(plan, self.change),
-        )
+        return record_of(self.plan, step, self.run.run_id, kind, self.change)
 
     def _commit(self, rows: list[Row], step: Commit) -> None:
         create = self.plan.step(CreateTable)
