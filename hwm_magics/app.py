@@ -28,7 +28,6 @@ from hwm_magics.errors import (
     CommitConflictError,
     ConfigError,
     CursorColumnError,
-    HwmError,
     StalePlanError,
 )
 from hwm_magics.sources.base import Source, SourceRequest
@@ -402,10 +401,7 @@ def _check_fresh(approved: LoadPlan, plan: LoadPlan, *, retried: bool) -> None:
 def _raise_blocked(plan: LoadPlan) -> None:
     if plan.blocker is None:
         return
-    kind = getattr(errors, plan.blocker.error, BlockedError)
-    if not (isinstance(kind, type) and issubclass(kind, HwmError)):
-        kind = BlockedError
-    raise kind(plan.blocker.message, hint=plan.blocker.hint)
+    raise errors.named(plan.blocker.error)(plan.blocker.message, hint=plan.blocker.hint)
 
 
 def _still_late(target: OpenTarget, cursor: CursorExpression) -> tuple[LateColumn, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from hwm_magics import __version__
-from hwm_magics.errors import BlockedError, ConfigError, HwmError
+from hwm_magics.errors import ConfigError, HwmError, named
 
 if TYPE_CHECKING:
     from hwm_magics.core.specs import LoadSpec
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 POLL = 0.25
 _DEBUG = "hwm.debug"
+_MAGIC = re.compile(r"%{1,2}hwm_(\w+)")
 Command = Callable[..., int]
 
 
@@ -35,10 +37,17 @@ def _fail(error: BaseException, head: str = "") -> int:
 
     told = sealed(error)
     lines = [head, *(f"  {line}" for line in told.lines())] if head else told.lines()
-    click.echo("\n".join(lines).replace("%hwm_debug shows", "--debug shows"), err=True)
+    click.echo(_in_shell("\n".join(lines)), err=True)
     if click.get_current_context().meta.get(_DEBUG):
         click.echo(debug_text(error), err=True)
     return told.exit_code
+
+
+def _in_shell(text: str) -> str:
+    """A text with the commands that do here what the magics that it names do in a notebook."""
+    file = click.get_current_context().params.get("file", "FILE")
+    words = {"debug": "--debug", "load": f"hwm run {file}"}
+    return _MAGIC.sub(lambda found: words.get(found[1], f"hwm {found[1]} {file}"), text)
 
 
 def _command(function: Command) -> Callable[..., NoReturn]:
@@ -110,7 +119,10 @@ def cli() -> None:
 @_file
 @_flags
 @click.option(
-    "--detailed-exitcode", is_flag=True, help="Exit with 0: nothing to load, 1: error, 2: something to load."
+    "--detailed-exitcode",
+    is_flag=True,
+    help="Exit with 0: nothing to load, 1: error or BLOCKED, 2: something to load. Where nothing lies above the "
+    "watermark it is 0, though rows that came late may be found by the next run.",
 )
 @click.option("--quiet", is_flag=True, help="Print nothing; the exit code tells.")
 @_command
@@ -118,28 +130,33 @@ def plan(
     file: Path, *, params: tuple[str, ...], as_json: bool, detailed_exitcode: bool, quiet: bool, **flags: Any
 ) -> int:
     """Show what a run would do now. Nothing is written."""
-    from hwm_magics.core.decided import Decision
     from hwm_magics.core.render import to_text
-    from hwm_magics.jobs.report import plan_to_json, plan_told
+    from hwm_magics.jobs.report import error_to_json, plan_to_json, plan_told
 
     context, loads = _loads(file, params, **flags)
-    plans = [context.workspace.plan(load) for load in loads]
+    told: list[object] = []
+    codes: list[int] = []
+    writes = False
+    for number, load in enumerate(loads):
+        try:
+            found = context.workspace.plan(load)
+        except HwmError as error:
+            told.append({"node": load.node, "error": error_to_json(error)})
+            codes.append(_fail(error, f"{load.node}: not planned"))
+            continue
+        told.append(plan_to_json(found))
+        writes = writes or (found.writes and not found.looks_again)
+        if found.blocker is not None:
+            codes.append(named(found.blocker.error).exit_code)
+        if found.blocker is not None and (as_json or quiet):
+            click.echo(f"{load.node}: {found.decision.value}", err=True)
+        if not (as_json or quiet):
+            click.echo(("\n" if number else "") + _in_shell(to_text(plan_told(found))))
     if as_json:
-        _print_json({"nodes": [plan_to_json(each) for each in plans]}, quiet=quiet)
-    elif not quiet:
-        click.echo("\n\n".join(to_text(plan_told(each)) for each in plans))
-    blocked = [each for each in plans if each.blocker is not None]
+        _print_json({"nodes": told}, quiet=quiet)
     if detailed_exitcode:
-        writes = any(each.writes for each in plans)
-        return 1 if blocked else 2 if writes else 0
-    if blocked:
-        from hwm_magics import errors
-
-        kind = getattr(errors, blocked[0].blocker.error if blocked[0].blocker else "", BlockedError)
-        names = ", ".join(each.spec.node for each in blocked)
-        click.echo(f"{Decision.BLOCKED.value}: {names}", err=True)
-        return int(kind.exit_code)
-    return 0
+        return 1 if codes else 2 if writes else 0
+    return codes[0] if codes else 0
 
 
 @cli.command()
@@ -225,6 +242,7 @@ def watermark(
     adopt: bool,
 ) -> int:
     """Settle a node's watermark by hand: with --set or --adopt."""
+    from hwm_magics.jobs.report import next_load
     from hwm_magics.jobs.tables import record_to_dict
 
     if adopt == (value is not None):
@@ -241,6 +259,7 @@ def watermark(
     else:
         column = f"{record.watermark.column} = {record.watermark}" if record.watermark is not None else "none"
         click.echo(f"{record.node}: the watermark is now {column} (version {record.version})")
+        click.echo(_in_shell(next_load(context.workspace, loads[0])))
     return 0
 
 
@@ -290,7 +309,7 @@ class _Log:
             # Read once: the job's thread goes on meanwhile.
             status, plan_now = job.status, job.plan
             if plan_now is not None and not self._quiet and self._first(job, "plan"):
-                click.echo(to_text(plan_told(plan_now)))
+                click.echo(_in_shell(to_text(plan_told(plan_now))))
             if status.ended and self._first(job, "end"):
                 if job.error is not None:
                     _fail(job.error, f"{job.spec.node}: {status.value}")

@@ -56,6 +56,7 @@ __all__ = [
     "UnsupportedByEngineError",
     "WatermarkAheadError",
     "clean_message",
+    "named",
 ]
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -244,3 +245,9 @@ class LoadCancelled(HwmError):  # noqa: N818 - the design's word; a cancel is an
     """The load was cancelled before its commit; nothing was written."""
 
     exit_code = 130
+
+
+def named(name: str) -> type[HwmError]:
+    """The error class of that name, as a plan's blocker holds it; :class:`BlockedError` where there is none."""
+    found = globals().get(name)
+    return found if isinstance(found, type) and issubclass(found, HwmError) else BlockedError

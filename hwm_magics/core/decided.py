@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 
 from hwm_magics.core.cursor import CursorValue
 from hwm_magics.core.observed import Column, LateColumn, SourceState, TargetState, Watermark
-from hwm_magics.core.specs import LoadSpec
+from hwm_magics.core.specs import LoadSpec, NullPolicy
 from hwm_magics.core.statement import Statement
 
 T = TypeVar("T")
@@ -254,6 +254,7 @@ class LoadPlan:
             where there is none.
         hash: Changes when the kind of plan changes (decision, mode, target, columns, keys), not
             when only the window moved.
+        engine: The engine that it was made for.
     """
 
     spec: LoadSpec
@@ -271,11 +272,25 @@ class LoadPlan:
     first_run_statement: Statement | None = None
     incremental_statement: Statement | None = None
     hash: str = ""
+    engine: str = ""
 
     @property
     def writes(self) -> bool:
         """Whether carrying it out can change the target."""
         return bool(self.steps)
+
+    @property
+    def looks_again(self) -> bool:
+        """Whether nothing lies above the watermark, so that only rows that came late can be found."""
+        cursor, before, after = self.spec.read.cursor, self.before, self.after
+        return (
+            self.decision is Decision.INCREMENTAL
+            and before is not None
+            and after is not None
+            and before.value == after.value
+            and not self.target.events
+            and (cursor is None or (cursor.lookback is None and cursor.nulls is not NullPolicy.READ))
+        )
 
     def step(self, kind: type[T]) -> T | None:
         """The plan's step of one kind, or None."""

@@ -77,20 +77,12 @@ class Explanation:
     hint: str = ""
 
 
-def explain(plan: LoadPlan, engine: str = "pandas") -> Explanation:
-    """Put a plan into words.
-
-    Args:
-        plan: The plan.
-        engine: The engine that will carry it out.
-
-    Returns:
-        Plain text throughout; renderers escape it.
-    """
+def explain(plan: LoadPlan) -> Explanation:
+    """Put a plan into words: plain text throughout; renderers escape it."""
     write = plan.spec.write
     return Explanation(
         badge=plan.decision.value,
-        title=f"{plan.spec.node} · {engine} · {write.mode.value}",
+        title=f"{plan.spec.node} · {plan.engine} · {write.mode.value}",
         sentence=_sentence(plan),
         reason=plan.reason,
         facts=tuple(_facts(plan)),
@@ -113,13 +105,19 @@ def _sentence(plan: LoadPlan) -> str:
         return f"Nothing to load into {target}: {plan.reason}."
     rows = f"the rows of {read.label}{_bounds(plan)}"
     if plan.decision is Decision.BACKFILL:
-        how = "merge" if write.mode in (WriteMode.UPSERT, WriteMode.APPEND_ONCE) else "replace in place"
-        return f"Will read {rows} again and {how} them in {target}; the watermark stays."
+        how = "merge them into" if write.keys and write.mode is not WriteMode.APPEND else "replace them in"
+        return f"Will read {rows} again and {how} {target}; the watermark stays."
     if plan.decision is Decision.FULL_RELOAD:
         return f"Will replace all rows of {target} with {rows}."
     if plan.decision is Decision.FIRST_RUN:
         made = "create" if plan.step(CreateTable) else "fill the empty"
         return f"Will {made} {target} with {'all ' if not _bounds(plan) else ''}{rows}."
+    if plan.looks_again:
+        how = "merge" if write.mode is WriteMode.UPSERT else "add"
+        return (
+            f"Nothing lies above the watermark {plan.before}; will look at {rows} again and {how} what came late "
+            f"to {target}."
+        )
     verb = {
         WriteMode.APPEND: "append",
         WriteMode.UPSERT: f"merge on {', '.join(write.keys)}",
@@ -200,7 +198,7 @@ def _sides(plan: LoadPlan) -> list[Side]:
         sides.append(Side("First run", first, _sql(plan.first_run_statement), why))
     if plan.incremental_statement is not None:
         title = "Backfill" if plan.decision is Decision.BACKFILL else "Incremental"
-        why = plan.reason if not first else "afterwards"
+        why = plan.reason if not first else "afterwards, up to the highest value there is by then"
         sides.append(Side(title, not first, _sql(plan.incremental_statement), why))
     return sides
 
@@ -244,11 +242,7 @@ def _step(step: Step, plan: LoadPlan) -> str:
         case RegisterTable(name):
             return f"register the table as {name}"
         case OptimizeTable(z_order):
-            return (
-                f"order the files by {', '.join(z_order)}"
-                if z_order
-                else "compact small files, if there are many"
-            )
+            return f"order the files by {', '.join(z_order)}" if z_order else "compact small files, if many"
 
 
 def receipt(result: LoadResult) -> str:
@@ -324,12 +318,12 @@ def duration(value: timedelta) -> str:
     return " ".join(kept[:2])
 
 
-def plan_to_dict(plan: LoadPlan, engine: str = "pandas") -> dict[str, object]:
+def plan_to_dict(plan: LoadPlan) -> dict[str, object]:
     """A plan as JSON-ready values, without rows and without secrets."""
-    told = explain(plan, engine)
+    told = explain(plan)
     return {
         "node": plan.spec.node,
-        "engine": engine,
+        "engine": plan.engine,
         "decision": plan.decision.value,
         "mode": plan.spec.write.mode.value,
         "sentence": told.sentence,

@@ -154,9 +154,8 @@ def _backfill(spec: LoadSpec, query: SourceQuery, target: TargetState) -> Intent
             "run the load without --backfill first",
         )
     # A backfill is a load of ours: the next one would not look at what others did before it.
-    recognisable = spec.transform is None or bool(spec.write.keys)
     warnings: list[str] = []
-    if blocked := _events(spec, target, warnings, recognisable=recognisable):
+    if blocked := _events(spec, target, warnings):
         return blocked
     return Intent(
         Decision.BACKFILL,
@@ -182,11 +181,20 @@ def _no_first_run(query: SourceQuery) -> Intent | None:
     )
 
 
+def _no_second_run(spec: LoadSpec, query: SourceQuery) -> tuple[str, ...]:
+    if query.way is not Way.PLAIN or spec.write.mode is not WriteMode.APPEND:
+        return ()
+    return (f"the next run will be BLOCKED, as nothing says which rows will be new then: {THREE_WAYS}",)
+
+
 def _by_state(spec: LoadSpec, query: SourceQuery, target: TargetState) -> Intent:
     write = spec.write
     if target.existence is Existence.ABSENT:
         return _no_first_run(query) or Intent(
-            Decision.FIRST_RUN, f"{write.label} does not exist ({target.evidence})", first_run=True
+            Decision.FIRST_RUN,
+            f"{write.label} does not exist ({target.evidence})",
+            first_run=True,
+            warnings=_no_second_run(spec, query),
         )
     if write.mode is WriteMode.OVERWRITE:
         return _overwrite(spec, query, target)
@@ -197,7 +205,8 @@ def _by_state(spec: LoadSpec, query: SourceQuery, target: TargetState) -> Intent
             Decision.FIRST_RUN,
             f"{write.label} exists and holds no rows" + ("" if how else ", and no watermark is recorded"),
             first_run=True,
-            warnings=(f"the target was emptied by others: {how}",) if how else (),
+            warnings=((f"the target was emptied by others: {how}",) if how else ())
+            + _no_second_run(spec, query),
         )
     if query.way is Way.TARGET:
         return Intent(
@@ -240,7 +249,7 @@ def _from_mark(spec: LoadSpec, query: SourceQuery, cursor: CursorSpec, target: T
     write = spec.write
     warnings: list[str] = []
     notes: list[str] = []
-    recognisable = spec.transform is None or bool(write.keys)
+    recognisable = spec.recognisable
     if not recognisable and cursor.lag:
         return _block(
             f"read.incremental.lag looks again at rows that are loaded already, and after the transform "
@@ -297,16 +306,21 @@ def _from_mark(spec: LoadSpec, query: SourceQuery, cursor: CursorSpec, target: T
         )
     last = target.last_load or target.replaced
     if last is not None and last.watermark is not None and query.cursor is not None:
-        recorded = last.watermark.column
-        if recorded != query.cursor.label:
+        recorded, label = last.watermark.column, query.cursor.label
+        if recorded != label and cursor.column not in {column.name for column in target.columns}:
             return _block(
-                f"the recorded watermark is of {recorded}, and the load now uses {query.cursor.label}",
+                f"{write.label} has no column {cursor.column}; the watermark that is recorded there is of {recorded}",
+                f"write read.incremental.column: {recorded}, if that is what is meant",
+            )
+        if recorded != label:
+            return _block(
+                f"the recorded watermark is of {recorded}, and the load now uses {label}",
                 "run %hwm_watermark --adopt to continue from the target's highest value, or --set VALUE",
             )
     if mark.origin == "data":
         why = _why_data(target)
         notes.append(f"the watermark is adopted: MAX({mark.column}) of the target's data, because {why}")
-    blocked = _events(spec, target, warnings, recognisable=recognisable)
+    blocked = _events(spec, target, warnings)
     if blocked is not None:
         return blocked
     if target.other_nodes and recognisable:
@@ -362,7 +376,7 @@ def _why_data(target: TargetState) -> str:
     return "no load is recorded"
 
 
-def _events(spec: LoadSpec, target: TargetState, warnings: list[str], *, recognisable: bool) -> Intent | None:
+def _events(spec: LoadSpec, target: TargetState, warnings: list[str]) -> Intent | None:
     """Others changed rows: go on where rows read again are recognised whatever happened to them."""
     adopted = target.last_load is None and target.replaced is None and not target.seq
     if adopted or not target.events:
@@ -370,7 +384,7 @@ def _events(spec: LoadSpec, target: TargetState, warnings: list[str], *, recogni
     told = "; ".join(event.text for event in target.events[:3])
     altered = any(event.effect != "adds" and event.operation not in _ONLY_REMOVE for event in target.events)
     append = spec.write.mode is WriteMode.APPEND
-    if append and not spec.write.keys and (altered or (not recognisable and _rows_changed(target))):
+    if append and not spec.write.keys and (altered or (not spec.recognisable and _rows_changed(target))):
         return _block(
             f"others changed the target since the last load ({told}), and without write.keys rows read again "
             "might not be recognised and would double",

@@ -42,6 +42,18 @@ def plan_load(
         never an overwrite of rows that was not asked for, never a window that leaves a gap above
         the watermark.
     """
+    able = abilities or Abilities()
+    return replace(_planned(spec, query, target, source, values, able), engine=able.engine)
+
+
+def _planned(
+    spec: LoadSpec,
+    query: SourceQuery,
+    target: TargetState,
+    source: SourceState | None,
+    values: tuple[Param, ...],
+    abilities: Abilities,
+) -> LoadPlan:
     intent = intend(spec, query, target)
     if intent.blocker is not None or source is None:
         return _finish(
@@ -59,7 +71,7 @@ def plan_load(
         )
     try:
         draft = _with_source(spec, query, target, source, intent)
-        planned = Planned(spec, query, target, source, draft, values, abilities or Abilities())
+        planned = Planned(spec, query, target, source, draft, values, abilities)
         return _finish(plan_steps(planned) if draft.decision is not Decision.NO_CHANGES else draft)
     except Blocked as blocked:
         blocker = blocked.blocker
@@ -164,12 +176,8 @@ def _window(spec: LoadSpec, cursor: CursorSpec, source: SourceState, intent: Int
     if high is None and source.now is not None and cursor.future is FuturePolicy.CAP:
         high = source.now.minus(cursor.settle) if source.now.type.is_time else None
     if intent.low is not None:
-        low, inclusive = intent.low.value, intent.low.inclusive
-        if cursor.lookback is not None and source.now is not None:
-            back = source.now.minus(cursor.lookback)
-            if back < low:
-                low, inclusive = back, True
-        return Window(_bindable(low, source), high, inclusive)
+        low = intent.low.rolled(cursor, source.now)
+        return Window(_bindable(low.value, source), high, low.inclusive)
     if cursor.initial_value is not None and source.cursor_type is not None:
         return Window(source.cursor_type.value(cursor.initial_value), high)
     return Window(None, high)

@@ -193,3 +193,8 @@ class LoadSpec:
     depends_on: tuple[str, ...] = ()
     force_first_run: bool = False
     backfill: tuple[str, str] | None = None
+
+    @property
+    def recognisable(self) -> bool:
+        """Whether rows read again can be told from new ones: after a transform, by their keys alone."""
+        return self.transform is None or bool(self.write.keys)

@@ -25,12 +25,13 @@ from hwm_magics.core.decided import (
     Step,
     Window,
 )
+from hwm_magics.core.intent import cursor_spec
 from hwm_magics.core.observed import Column, Existence, SourceState, TargetState
 from hwm_magics.core.query import SourceQuery, Way
 from hwm_magics.core.schema import clashes, compare
 from hwm_magics.core.specs import LoadSpec, NullPolicy, WriteMode
 from hwm_magics.core.statement import Param, Statement
-from hwm_magics.core.window import reached
+from hwm_magics.core.window import low_bound, reached
 
 __all__ = ["Abilities", "Blocked", "Planned", "plan_steps"]
 
@@ -48,7 +49,7 @@ class Abilities:
 
     engine: str = "pandas"
     liquid_clustering: bool = False
-    cluster_fallback: str = "the files are z-ordered after each load that writes"
+    cluster_fallback: str = "the files are z-ordered after a first run or a full reload"
     parallel_reads: bool = False
 
 
@@ -95,7 +96,8 @@ def plan_steps(planned: Planned) -> LoadPlan:
     spec, plan, source, target = planned.spec, planned.plan, planned.source, planned.target
     _check_columns(planned)
     first_run = _reads_first_run(plan)
-    statement = _rows(planned, first_run=first_run, window=plan.window)
+    nulls = first_run or plan.decision is Decision.FULL_RELOAD
+    statement = _rows(planned, plan.window, first_run=first_run, nulls=nulls)
     notes = [*plan.notes, *_cluster_notes(planned), *_partition_notes(planned)]
     warnings = list(plan.warnings)
     change = SchemaChange()
@@ -116,13 +118,15 @@ def plan_steps(planned: Planned) -> LoadPlan:
     if change.added:
         names = ", ".join(f"{column.name} ({column.type})" for column in change.added)
         notes.append(f"new columns are added to the target: {names}")
+    steps = _steps(planned, statement, change)
+    _check_append_only(planned, steps)
     return replace(
         plan,
-        steps=tuple(_steps(planned, statement, change)),
+        steps=tuple(steps),
         warnings=tuple(warnings),
         notes=tuple(notes),
-        first_run_statement=statement if first_run else _other(planned, first_run=True),
-        incremental_statement=_other(planned, first_run=False) if first_run else statement,
+        first_run_statement=statement if first_run else _earlier(planned),
+        incremental_statement=_later(planned) if first_run else statement,
     )
 
 
@@ -132,34 +136,47 @@ def _reads_first_run(plan: LoadPlan) -> bool:
     )
 
 
-def _rows(planned: Planned, *, first_run: bool, window: Window | None) -> Statement:
-    query, spec = planned.query, planned.spec
-    cursor = spec.read.cursor
-    decision = planned.plan.decision
-    nulls = first_run or decision is Decision.FULL_RELOAD
+def _rows(planned: Planned, window: Window | None, *, first_run: bool, nulls: bool) -> Statement:
+    query, source, cursor = planned.query, planned.source, planned.spec.read.cursor
     if cursor is not None and cursor.nulls is NullPolicy.READ:
         # A row without a value lies in no window, so a backfill neither reads nor replaces it.
-        nulls = decision is not Decision.BACKFILL
-    projection = planned.source.later_projection if not first_run else planned.source.projection
+        nulls = planned.plan.decision is not Decision.BACKFILL
+    projection = source.projection if first_run else source.later_projection or source.projection
     return query.rows(
         first_run=first_run,
         window=window,
         nulls=nulls,
         values=planned.values or query.first_run_values,
-        projection=projection or planned.source.projection,
+        projection=projection,
     )
 
 
-def _other(planned: Planned, *, first_run: bool) -> Statement | None:
-    """The reading that was not chosen, for people: with the bounds that it would have."""
+def _earlier(planned: Planned) -> Statement | None:
+    """For people: what a first run would read now."""
     plan, query = planned.plan, planned.query
-    if first_run and query.first_run_needs:
+    if query.first_run_needs:
         return None
-    high = plan.after.value if plan.after else None
-    window = Window(None, high) if first_run else Window(high, None, low_inclusive=False)
-    if not first_run and query.way is Way.WINDOW and high is None:
+    window = Window(None, plan.after.value if plan.after else None)
+    return query.rows(first_run=True, window=window, nulls=True, values=planned.values)
+
+
+def _later(planned: Planned) -> Statement | None:
+    """For people: what the load after a first run will read, its high bound left open."""
+    spec, plan, query = planned.spec, planned.plan, planned.query
+    cursor = cursor_spec(spec, query)
+    if query.way is Way.TARGET:
+        return query.rows(first_run=False, values=planned.values)
+    if query.way is Way.PLAIN:
+        return (
+            None
+            if spec.write.mode is WriteMode.APPEND
+            else _rows(planned, None, first_run=False, nulls=False)
+        )
+    if plan.after is None or cursor is None:
         return None
-    return query.rows(first_run=first_run, window=window, nulls=first_run, values=planned.values)
+    low = low_bound(plan.after, cursor, (), recognisable=spec.recognisable).rolled(cursor, planned.source.now)
+    window = Window(low.value, None, low.inclusive)
+    return _rows(planned, window, first_run=False, nulls=False)
 
 
 def _check_columns(planned: Planned) -> None:
@@ -215,6 +232,26 @@ def _reload_change(planned: Planned) -> SchemaChange:
     return compare(planned.source.columns, planned.target.columns, planned.spec.write.schema)
 
 
+def _check_append_only(planned: Planned, steps: list[Step]) -> None:
+    """Refuse before anything is read what the table would refuse at the commit."""
+    write = planned.spec.write
+    exists = planned.target.existence is Existence.EXISTS
+    properties = planned.target.properties if exists else write.properties
+    if properties.get("delta.appendOnly", "").lower() != "true":
+        return
+    changes = any(
+        isinstance(step, ReplaceTable | ReplaceWindow)
+        or (isinstance(step, MergeRows) and not step.insert_only)
+        for step in steps
+    )
+    if changes or (not exists and write.mode in (WriteMode.UPSERT, WriteMode.OVERWRITE)):
+        what = "mode: " + write.mode.value if planned.plan.decision is Decision.INCREMENTAL else "this"
+        raise Blocked(
+            f"{write.label} is append-only (delta.appendOnly), and {what} changes rows that are there",
+            "use mode: append (with keys, to recognise rows) or append_once, or unset the property",
+        )
+
+
 def _cluster_notes(planned: Planned) -> list[str]:
     spec, abilities = planned.spec, planned.abilities
     if not spec.write.cluster_by or abilities.liquid_clustering:
@@ -265,8 +302,9 @@ def _steps(planned: Planned, statement: Statement, change: SchemaChange) -> list
     steps.append(Commit(target.seq + 1, plan.after))
     if write.register_table or (write.table and target.existence is Existence.ABSENT):
         steps.append(RegisterTable(write.register_table or write.table or ""))
-    if write.optimize_write or write.cluster_by:
-        steps.append(OptimizeTable(write.cluster_by))
+    ordered = write.cluster_by if plan.decision in (Decision.FIRST_RUN, Decision.FULL_RELOAD) else ()
+    if ordered or write.optimize_write:
+        steps.append(OptimizeTable(ordered))
     return steps
 
 

@@ -37,6 +37,18 @@ class Low:
     lag: str
     promise: str
 
+    def rolled(self, cursor: CursorSpec, now: CursorValue | None) -> Low:
+        """The bound of a rolling window, where that reaches further back.
+
+        Args:
+            cursor: The cursor's settings.
+            now: The source's clock.
+        """
+        back = now.minus(cursor.lookback) if cursor.lookback is not None and now is not None else None
+        if back is None or not back < self.value:
+            return self
+        return replace(self, value=back, inclusive=True)
+
 
 def low_bound(
     mark: Watermark, cursor: CursorSpec, loads: tuple[CommitRecord, ...], *, recognisable: bool

@@ -15,7 +15,6 @@ from hwm_magics.core.decided import (
     CheckSchema,
     Commit,
     CreateTable,
-    Decision,
     Deduplicate,
     LoadPlan,
     MergeRows,
@@ -293,9 +292,9 @@ class Execution:
         if table is None or self._outcome.status != "loaded":
             return
         try:
-            if step.z_order and self._plan.decision in (Decision.FIRST_RUN, Decision.FULL_RELOAD):
+            if step.z_order:
                 table.optimize.z_order(list(step.z_order))
-            elif self._plan.spec.write.optimize_write and _small_files(table) >= MANY_SMALL_FILES:
+            elif _small_files(table) >= MANY_SMALL_FILES:
                 table.optimize.compact()
         except Exception as error:  # noqa: BLE001 - delta-rs raises several classes, and the load has succeeded
             self._outcome.warnings += (

@@ -18,7 +18,6 @@ from hwm_magics.core.decided import (
     CheckSchema,
     Commit,
     CreateTable,
-    Decision,
     Deduplicate,
     LoadPlan,
     MergeRows,
@@ -169,7 +168,7 @@ class Execution:
                 case RegisterTable(name):
                     self._register(name)
                 case OptimizeTable():
-                    self._optimize()
+                    self._optimize(step)
                 case _:
                     pass
 
@@ -473,13 +472,9 @@ class Execution:
                 hint="choose another register_table, or drop that registration",
             )
 
-    def _optimize(self) -> None:
+    def _optimize(self, step: OptimizeTable) -> None:
         """After the commit: the rows are safe, so a failure here is a warning."""
-        write = self._plan.spec.write
-        if self._outcome.status != "loaded":
-            return
-        reloaded = self._plan.decision in (Decision.FIRST_RUN, Decision.FULL_RELOAD)
-        if not (write.cluster_by and reloaded) and not (write.optimize_write and self._many_small_files()):
+        if self._outcome.status != "loaded" or not (step.z_order or self._many_small_files()):
             return
         try:
             self._job(lambda: self._session.sql(f"OPTIMIZE {self._address.reference}").collect())

@@ -19,22 +19,25 @@ from hwm_magics.core.explain import (
     result_to_dict,
 )
 from hwm_magics.core.render import to_html, to_markdown, to_text
+from hwm_magics.errors import HwmError
 from hwm_magics.jobs.failures import sealed
 from hwm_magics.jobs.states import JobStatus
 
 if TYPE_CHECKING:
+    from hwm_magics.app import Workspace
     from hwm_magics.core.decided import LoadPlan
     from hwm_magics.core.specs import LoadSpec
     from hwm_magics.jobs.load_job import LoadJob
 
 __all__ = [
-    "engine_name",
+    "error_to_json",
     "headline",
     "job_bundle",
     "job_text",
     "job_to_dict",
     "jobs_bundle",
     "json_ready",
+    "next_load",
     "outcome",
     "plan_to_json",
     "plan_told",
@@ -44,14 +47,9 @@ __all__ = [
 _MARKDOWN = "\\|*_`[]#$<>"
 
 
-def engine_name(spec: LoadSpec) -> str:
-    """The engine that carries a load out."""
-    return "pandas" if spec.engine == "auto" else spec.engine
-
-
 def plan_told(plan: LoadPlan) -> Explanation:
     """A plan in words, without secrets."""
-    told = explain(plan, engine_name(plan.spec))
+    told = explain(plan)
     return replace(
         told,
         title=scrub(told.title),
@@ -179,14 +177,29 @@ def job_to_dict(job: LoadJob) -> dict[str, object]:
     told["result"] = result_to_dict(job.result) if job.result is not None else None
     told["error"] = None
     if job.error is not None:
-        error = sealed(job.error)
-        told["error"] = {"class": type(error).__name__, "message": error.message, "hint": error.hint}
+        told["error"] = error_to_json(job.error)
     return {key: json_ready(value) for key, value in told.items()}
+
+
+def error_to_json(error: BaseException) -> dict[str, object]:
+    """An error as JSON-ready values, without secrets."""
+    told = sealed(error)
+    return {"class": type(told).__name__, "message": told.message, "hint": told.hint}
+
+
+def next_load(workspace: Workspace, spec: LoadSpec) -> str:
+    """What the next load would do, in a sentence: whether a mark that was just set is what was meant."""
+    try:
+        plan = workspace.plan(spec)
+    except HwmError as error:
+        return f"what the next load does can't be told now: {sealed(error).message}"
+    told = plan_told(plan)
+    return f"next: {told.badge}: {told.sentence}" + (f"\n→ {told.hint}" if told.hint else "")
 
 
 def plan_to_json(plan: LoadPlan) -> object:
     """A plan as JSON-ready values, without secrets."""
-    return json_ready(plan_to_dict(plan, engine_name(plan.spec)))
+    return json_ready(plan_to_dict(plan))
 
 
 def json_ready(value: object) -> object:

@@ -205,6 +205,7 @@ class HwmMagics(Magics):
     @guarded
     def hwm_watermark(self, line: str) -> Table | None:
         """Show a load's watermark, or settle it by hand."""
+        from hwm_magics.jobs.report import next_load
         from hwm_magics.jobs.tables import status_table
 
         options = arguments(self.hwm_watermark, line)
@@ -222,6 +223,7 @@ class HwmMagics(Magics):
             mark = record.watermark
             told = f"{mark.column} = {mark}" if mark is not None else "none"
             _say(f"{record.node}: the watermark is now {told} (version {record.version})")
+            _say(next_load(context.workspace, loads[0]))
             return None
         return status_table([context.workspace.status(load) for load in loads])
 

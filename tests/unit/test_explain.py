@@ -63,7 +63,7 @@ DECISIONS = {
     "NO CHANGES": (a_spec(), LOADED, a_source(None, below=MARK), "Nothing to load into orders (version 5)"),
     "FULL RELOAD": (a_spec(force=True), LOADED, None, "Will replace all rows of orders (version 5)"),
     "FULL RELOAD by mode": (a_spec("overwrite"), LOADED, None, "Will replace all rows of orders (version 5)"),
-    "BACKFILL": (a_spec(backfill=("2024-05-01", "2024-05-02")), LOADED, None, "replace in place"),
+    "BACKFILL": (a_spec(backfill=("2024-05-01", "2024-05-02")), LOADED, None, "replace them in"),
     "BACKFILL, upsert": (
         a_spec("upsert", backfill=("2024-05-01", "2024-05-02")),
         LOADED,

@@ -516,6 +516,69 @@ def test_registering_and_optimizing_are_steps_of_the_plan():
     clustered = plan_of(a_spec(cluster_by=("id",)), absent())
     assert clustered.step(OptimizeTable).z_order == ("id",)
     assert any("can't cluster" in note for note in clustered.notes)
+    assert plan_of(a_spec(cluster_by=("id",)), LOADED).step(OptimizeTable) is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "target"),
+    [
+        (a_spec("upsert"), there(a_load(MARK), properties={"delta.appendOnly": "true"})),
+        (a_spec("overwrite"), there(a_load(MARK), properties={"delta.appendOnly": "TRUE"})),
+        (a_spec(force=True), there(a_load(MARK), properties={"delta.appendOnly": "true"})),
+        (FILL_OLD, there(a_load(MARK), properties={"delta.appendOnly": "true"})),
+        (a_spec("upsert", properties={"delta.appendOnly": "true"}), absent()),
+    ],
+    ids=["upsert", "overwrite", "reload", "backfill", "a new table"],
+)
+def test_an_append_only_table_is_not_planned_to_be_changed(spec, target):
+    plan = plan_of(spec, target)
+    assert plan.decision == "BLOCKED"
+    assert "delta.appendOnly" in plan.reason
+
+
+@pytest.mark.parametrize("mode", ["append", "append_once"])
+def test_an_append_only_table_may_grow(mode):
+    target = there(a_load(MARK), properties={"delta.appendOnly": "true"})
+    assert plan_of(a_spec(mode), target).decision == "INCREMENTAL"
+
+
+def test_what_a_first_run_shows_as_the_next_statement_is_what_the_next_load_reads():
+    for spec in (a_spec(), a_spec("upsert"), a_spec(cursor=CursorSpec("u", lag=timedelta(hours=2)))):
+        shown = display(plan_of(spec, absent(), a_source(HIGH)).incremental_statement)
+        read = display(plan_of(spec, there(a_load(HIGH)), a_source(at("14:00:00"))).incremental_statement)
+        assert read.startswith(shown.rstrip(" )")), (shown, read)
+
+
+def test_a_first_run_that_could_not_be_followed_by_another_says_so():
+    plain = a_spec(cursor=None)
+    plan = plan_of(plain, absent(), a_source(None, cursor_type=None, now=None))
+    assert plan.decision == "FIRST RUN"
+    assert any("next run will be BLOCKED" in text for text in plan.warnings)
+    assert plan.incremental_statement is None
+    assert plan_of(plain, there(a_load(None)), a_source(None, cursor_type=None)).decision == "BLOCKED"
+
+
+@pytest.mark.parametrize(
+    ("spec", "target", "looks_again"),
+    [
+        (a_spec(), LOADED, True),
+        (a_spec("upsert"), LOADED, True),
+        (a_spec(), there(a_load(at("08:00:00"))), False),
+        (a_spec("upsert", cursor=CursorSpec("u", lookback=timedelta(days=1))), LOADED, False),
+        (a_spec(cursor=CursorSpec("u", nulls=NullPolicy.READ)), LOADED, False),
+        (a_spec(), there(a_load(MARK), events=DELETED, max_cursor=MARK), False),
+        (a_spec(), absent(), False),
+    ],
+)
+def test_a_plan_knows_whether_it_only_looks_again_at_what_lies_within_the_lag(spec, target, looks_again):
+    assert plan_of(spec, target, a_source(MARK)).looks_again == looks_again
+
+
+def test_a_cursor_that_the_target_does_not_have_is_named_beside_the_one_it_has():
+    plan = plan_of(a_spec(cursor=CursorSpec("uu")), LOADED)
+    assert plan.decision == "BLOCKED"
+    assert "no column uu" in plan.reason
+    assert plan.blocker.hint == "write read.incremental.column: u, if that is what is meant"
 
 
 def test_a_name_that_stands_for_another_table_is_refused():
