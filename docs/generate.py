@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
 import types
 import typing
@@ -16,7 +17,7 @@ from pathlib import Path
 import click
 from pydantic import BaseModel
 
-from hwm_magics import errors
+from hwm_magics import api, errors
 from hwm_magics.cli import cli as command
 from hwm_magics.config import connection_models, models
 from hwm_magics.notebook.magics import HwmMagics
@@ -43,6 +44,9 @@ def page() -> str:
         *_families(),
         "## Magics",
         *_magics(),
+        "## Python",
+        "All of it is in the package itself: `import hwm_magics`.",
+        *_calls(),
         "## Commands",
         *_commands(),
         "## Errors",
@@ -97,6 +101,21 @@ def _magics() -> list[str]:
             told = parser.format_help() if parser is not None else inspect.getdoc(method) or ""
             found += [f"### `{sign}{name}`", "```text\n" + told.strip().removeprefix("::").strip() + "\n```"]
     return found
+
+
+def _calls() -> list[str]:
+    found = []
+    for name in sorted(api.__all__):
+        function = getattr(api, name)
+        given = ", ".join(_parameter(each) for each in inspect.signature(function).parameters.values())
+        told = re.sub(r":\w+:`~?(?:\w+\.)*(\w+)`", r"\1", inspect.getdoc(function) or "").replace("``", "`")
+        found += [f"### `hwm_magics.{name}`", f"```text\n{name}({given})\n\n{told}\n```"]
+    return found
+
+
+def _parameter(parameter: inspect.Parameter) -> str:
+    empty = inspect.Parameter.empty
+    return parameter.name if parameter.default is empty else f"{parameter.name}={parameter.default!r}"
 
 
 def _commands() -> list[str]:

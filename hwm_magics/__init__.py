@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hwm_magics import errors
-    from hwm_magics.api import history, job, load, plan, status, table_exists, watermark
+    from hwm_magics.api import describe, history, job, load, plan, status, table_exists, watermark
     from hwm_magics.jobs.load_job import LoadJob
     from hwm_magics.jobs.load_jobs import LoadJobs
 
@@ -23,6 +23,7 @@ __all__ = [
     "LoadJob",
     "LoadJobs",
     "__version__",
+    "describe",
     "errors",
     "history",
     "job",
@@ -41,6 +42,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "LoadJob": "hwm_magics.jobs.load_job",
     "LoadJobs": "hwm_magics.jobs.load_jobs",
+    "describe": "hwm_magics.api",
     "history": "hwm_magics.api",
     "job": "hwm_magics.api",
     "load": "hwm_magics.api",

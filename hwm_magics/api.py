@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hwm_magics.jobs.load_job import LoadJob
     from hwm_magics.jobs.load_jobs import LoadJobs
 
-__all__ = ["history", "job", "load", "plan", "status", "table_exists", "watermark"]
+__all__ = ["describe", "history", "job", "load", "plan", "status", "table_exists", "watermark"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -127,6 +127,15 @@ def plan(
     workspace = request.context.workspace
     plans = tuple(workspace.plan(spec) for spec in request.asked.loads)
     return plans[0] if request.one else plans
+
+
+@_guarded
+def describe(plan: LoadPlan) -> str:
+    """A plan in words, as cells and the shell show it."""
+    from hwm_magics.core.render import to_text
+    from hwm_magics.jobs.report import plan_told
+
+    return to_text(plan_told(plan))
 
 
 @_guarded

@@ -20,7 +20,7 @@ from hwm_magics.core.intent import Intent, cursor_spec, intend
 from hwm_magics.core.observed import CommitRecord, Existence, LateColumn, TargetState, Watermark
 from hwm_magics.core.plan import plan_load
 from hwm_magics.core.query import CursorExpression, SourceQuery, Way, prepare
-from hwm_magics.core.specs import LoadSpec
+from hwm_magics.core.specs import LoadSpec, ReadSpec
 from hwm_magics.core.statement import Param
 from hwm_magics.engines.base import Engine, Failpoint, OpenTarget, Progress, RunContext
 from hwm_magics.errors import (
@@ -28,6 +28,7 @@ from hwm_magics.errors import (
     CommitConflictError,
     ConfigError,
     CursorColumnError,
+    QueryError,
     StalePlanError,
 )
 from hwm_magics.sources.base import Source, SourceRequest
@@ -171,7 +172,7 @@ class Workspace:
     def prepared(self, spec: LoadSpec) -> Iterator[Prepared]:
         """Plan, and keep target and source open on what the plan was made with."""
         engine = self.engine(spec)
-        with self.source(spec) as source:
+        with _at_line(spec.read), self.source(spec) as source:
             query = prepare(spec.read, spec.write, source.dialect)
             target = engine.open(spec, query.cursor if query.way is not Way.TARGET else None)
             self.failpoint("after_handle")
@@ -336,6 +337,18 @@ class Workspace:
                 hint="define it in a cell above, or write module:function",
             )
         return found
+
+
+@contextmanager
+def _at_line(read: ReadSpec) -> Iterator[None]:
+    """Have what is wrong with the query name the line where it stands."""
+    try:
+        yield
+    except QueryError as error:
+        if read.line is not None:
+            what = "read.query" if read.query is not None else "read.table"
+            error.message = f"{error.message} ({what}, line {read.line})"
+        raise
 
 
 def _target_values(query: SourceQuery, target: OpenTarget, intent: Intent) -> tuple[Param, ...]:

@@ -83,7 +83,7 @@ def _kind(value: object) -> str:
         return "a mapping (key: value)"
     if isinstance(value, list | tuple):
         return "a list"
-    return f"a {type(value).__name__} ({show_value(value)})"
+    return f"of type {type(value).__name__} ({show_value(value)})"
 
 
 def _names(value: object) -> tuple[str, ...]:

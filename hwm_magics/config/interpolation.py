@@ -169,7 +169,7 @@ def scalar_of(value: object, what: str) -> Scalar:
     if value is None or isinstance(value, str | int | bool | Decimal | date | datetime):
         return value
     raise BadReferenceError(
-        f"{what} is a {type(value).__name__}: only texts, numbers, dates and times can be used"
+        f"{what} is of type {type(value).__name__}: only texts, numbers, dates and times can be used"
     )
 
 

@@ -141,7 +141,16 @@ def _read_spec(read: Read, connection: str, context: NodeContext) -> ReadSpec:
         dict(context.params),
         read.options,
         read.partition,
+        _line(context),
     )
+
+
+def _line(context: NodeContext) -> int | None:
+    """Where the query or table stands, for what the source will say of it."""
+    read = (*context.path, "read")
+    places = ((*read, "query"), (*read, "options", "query"), (*read, "table"))
+    marks = context.document.marks
+    return next((marks[place].line for place in places if place in marks), None)
 
 
 def _write_spec(write: Write, connection: str) -> WriteSpec:

@@ -78,7 +78,7 @@ def raise_problems(problems: Iterable[Problem], what: str, hint: str | None = No
         return
     unique.sort(key=lambda each: each.line if each.line is not None else 1 << 30)
     count = "one problem" if len(unique) == 1 else f"{len(unique)} problems"
-    raise ConfigError(f"{what} has {count}", tuple(unique), hint=hint)
+    raise ConfigError(f"{count} in {what}", tuple(unique), hint=hint)
 
 
 def drop_nothings(

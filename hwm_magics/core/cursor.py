@@ -227,7 +227,7 @@ class CursorValue:
         if self.type.is_time:
             if not isinstance(lag, timedelta):
                 raise CursorColumnError(
-                    f"lag {lag!r} is a count, and the cursor is a {self.type.kind}",
+                    f"lag {lag!r} is a count, and the cursor is of type {self.type.kind}",
                     hint="write a duration, such as lag: 10m",
                 )
             return self._minus_time(lag)
@@ -235,7 +235,7 @@ class CursorValue:
             if not lag:
                 return self
             raise CursorColumnError(
-                f"lag {lag} is a duration, and the cursor is a {self.type.kind}",
+                f"lag {lag} is a duration, and the cursor is of type {self.type.kind}",
                 hint="write a count, such as lag: 1000",
             )
         if self.type.kind is CursorKind.ROWVERSION:

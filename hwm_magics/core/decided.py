@@ -234,7 +234,7 @@ class Blocker:
     error: str = "BlockedError"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class LoadPlan:
     """The decision, with everything it rests on.
 
@@ -273,6 +273,9 @@ class LoadPlan:
     incremental_statement: Statement | None = None
     hash: str = ""
     engine: str = ""
+
+    def __repr__(self) -> str:
+        return f"<LoadPlan {self.spec.node}: {self.decision.value}>"
 
     @property
     def writes(self) -> bool:

@@ -28,6 +28,7 @@ from hwm_magics.core.observed import Watermark
 from hwm_magics.core.query import display
 from hwm_magics.core.specs import WriteMode
 from hwm_magics.core.statement import Statement
+from hwm_magics.core.words import counted
 
 __all__ = ["Explanation", "Side", "duration", "explain", "plan_to_dict", "receipt", "result_to_dict"]
 
@@ -249,13 +250,11 @@ def receipt(result: LoadResult) -> str:
     """What happened, in a few lines of plain text."""
     took = duration(timedelta(seconds=result.seconds))
     if result.status == "dry_run":
-        return f"{result.node}: dry run: {result.rows_read:,} rows read and checked, nothing written ({took})"
+        return f"{result.node}: dry run: {counted(result.rows_read, 'row')} read and checked, nothing written ({took})"
     if result.status == "already_loaded":
         head = f"{result.node}: another run had loaded the window already; nothing to do ({took})"
     elif result.status == "nothing_new":
-        seen = (
-            f"; {result.rows_recognised:,} rows looked at again were there" if result.rows_recognised else ""
-        )
+        seen = f"; looked again at {counted(result.rows_recognised, 'row')}" if result.rows_recognised else ""
         head = f"{result.node}: nothing new{seen} ({took})"
     else:
         new = f"version {result.version_after}"
@@ -264,14 +263,13 @@ def receipt(result: LoadResult) -> str:
             if result.version_before is None
             else f"version {result.version_before} → {result.version_after}"
         )
-        head = (
-            f"{result.node}: {result.decision.value}: {_rows(result.rows_written)} written in {took}, {moved}"
-        )
+        rows = counted(result.rows_written, "row")
+        head = f"{result.node}: {result.decision.value}: {rows} written in {took}, {moved}"
     lines = [head]
     if result.status == "loaded":
         recognised = f", {result.rows_recognised:,} recognised" if result.rows_recognised else ""
         updated = f", {result.rows_updated:,} of them updated" if result.rows_updated else ""
-        files = "" if result.files is None else f", {result.files:,} file{'s' if result.files != 1 else ''}"
+        files = "" if result.files is None else f", {counted(result.files, 'file')}"
         files += f", {size(result.bytes)}" if result.bytes else ""
         lines.append(f"  {result.rows_read:,} read{recognised}{updated}{files}; run {result.run_id}")
     if result.watermark_after is not None:
@@ -293,10 +291,6 @@ def size(count: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
     return f"{amount:.1f} GB"
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} row{'s' if count != 1 else ''}"
 
 
 def lateness(value: timedelta | int | None) -> str:

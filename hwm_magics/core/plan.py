@@ -13,6 +13,7 @@ from hwm_magics.core.query import CursorExpression, SourceQuery
 from hwm_magics.core.specs import CursorSpec, FuturePolicy, LoadSpec, NullPolicy, WriteMode
 from hwm_magics.core.statement import Param
 from hwm_magics.core.steps import Abilities, Blocked, Planned, plan_steps
+from hwm_magics.core.words import counted
 from hwm_magics.errors import CursorColumnError, HwmError
 
 __all__ = ["plan_load"]
@@ -128,7 +129,7 @@ def _check_identity(target: TargetState, source: SourceState, warnings: list[str
 def _check_comparable(before: Watermark, now: CursorType) -> None:
     if not now.comparable(before.value.type):
         raise Blocked(
-            f"the watermark {before} is a {before.value.type.kind}, and the cursor column is now a "
+            f"the watermark {before} is of type {before.value.type.kind}, and the cursor column is now of type "
             f"{now.native or now.kind}",
             "cast the column in the query, or settle the watermark with %hwm_watermark --set VALUE",
             "CursorColumnError",
@@ -139,7 +140,7 @@ def _check_rows(
     spec: LoadSpec, cursor: CursorSpec, source: SourceState, intent: Intent, warnings: list[str]
 ) -> None:
     if source.nulls:
-        told = f"{source.nulls:,} rows have NULL in {cursor.column}"
+        told = f"{cursor.column} is NULL in {counted(source.nulls, 'row')}"
         if cursor.nulls is NullPolicy.ERROR:
             raise Blocked(told, "set a fallback_column, or nulls: warn or read", "CursorColumnError")
         if not intent.first_run and cursor.nulls is NullPolicy.WARN:
@@ -149,7 +150,7 @@ def _check_rows(
         elif intent.first_run and cursor.nulls in (NullPolicy.WARN, NullPolicy.FIRST_RUN_ONLY):
             warnings.append(f"{told}: they are read now, and new ones not on later runs (nulls: read does)")
     if source.future:
-        told = f"{source.future:,} rows are dated after the source's own clock ({source.now}), up to {source.top}"
+        told = f"dated after the source's own clock ({source.now}): {counted(source.future, 'row')}, up to {source.top}"
         if cursor.future is FuturePolicy.ERROR:
             raise Blocked(told, "mend the rows, or set future: cap or accept", "CursorColumnError")
         if cursor.future is FuturePolicy.CAP:

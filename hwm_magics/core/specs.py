@@ -108,6 +108,7 @@ class ReadSpec:
         params: Values for ``:name`` parameters of the query.
         options: Options handed to the source.
         partition: How to read in parallel; None for one part.
+        line: The line where ``query`` or ``table`` stands in the text that it was read from; None without one.
     """
 
     connection: str
@@ -120,6 +121,7 @@ class ReadSpec:
     params: Mapping[str, Scalar] = field(default_factory=dict)
     options: Mapping[str, object] = field(default_factory=dict)
     partition: Partition | None = None
+    line: int | None = field(default=None, compare=False)
 
     @property
     def label(self) -> str:

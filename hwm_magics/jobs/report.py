@@ -19,6 +19,7 @@ from hwm_magics.core.explain import (
     result_to_dict,
 )
 from hwm_magics.core.render import to_html, to_markdown, to_text
+from hwm_magics.core.words import counted
 from hwm_magics.errors import HwmError
 from hwm_magics.jobs.failures import sealed
 from hwm_magics.jobs.states import JobStatus
@@ -73,7 +74,7 @@ def progress_line(job: LoadJob) -> str:
     took = duration(timedelta(seconds=job.seconds))
     if progress is None:
         return f"{said}{'looking at source and target' if job.plan is None else 'starting to read'} · {took}"
-    said += f"{progress.phase} · {progress.rows:,} rows"
+    said += f"{progress.phase} · {counted(progress.rows, 'row')}"
     if progress.total:
         said += f" of about {progress.total:,}"
     if progress.bytes:
@@ -92,7 +93,7 @@ def headline(job: LoadJob) -> str:
     """The job in one line."""
     said = f"{job.spec.node}: {job.status.value}"
     if job.result is not None:
-        rows = f"{job.result.rows_written:,} rows written"
+        rows = f"{counted(job.result.rows_written, 'row')} written"
         tail = {"loaded": rows, "dry_run": "dry run, nothing written"}.get(job.result.status, "nothing new")
         return f"{said}, {tail}"
     if job.error is not None:

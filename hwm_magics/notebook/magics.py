@@ -105,7 +105,7 @@ class HwmMagics(Magics):
         from hwm_magics.jobs.context import Overrides, read_params, read_window
         from hwm_magics.notebook.cell import make_jobs, perform
 
-        self.last_jobs = None
+        self.last_jobs = self.last_error = None
         context = self._context()
         flags = tuple(flag.replace("_", "-") for flag in _MODES if getattr(options, flag))
         choice = self._choice(flags, context)
@@ -262,9 +262,8 @@ class HwmMagics(Magics):
         """Show the whole traceback of the last error, with what caused it, without secrets."""
         from hwm_magics.jobs.failures import debug_text
 
-        error: BaseException | None = self.last_error
-        if self.last_jobs is not None and self.last_jobs.error is not None:
-            error = self.last_jobs.error
+        jobs = self.last_jobs
+        error = self.last_error or (jobs.error if jobs is not None else None)
         _say(debug_text(error) if error is not None else "There was no error.")
 
     def _help(self, name: str) -> None:

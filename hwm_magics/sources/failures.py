@@ -46,6 +46,10 @@ _TAIL = re.compile(
     r";?\s*\nError while (?:executing|preparing)).*",
     re.DOTALL,
 )
+_NAMED = re.compile(
+    r"(?:relation|table|object name|table with name|column)[: ]+(?:['\"](?P<quoted>[^'\"]+)['\"]|(?P<bare>[\w.$]+))",
+    re.IGNORECASE,
+)
 _HINTS = {
     "42P01": "check the table's name and schema",
     "42703": "check the column's name; names in mixed case need double quotes",
@@ -112,13 +116,10 @@ def _kind(text: str, sqlstate: str, *, connecting: bool) -> tuple[type[SourceErr
 
 def suggestion(line: str, known: tuple[str, ...]) -> str:
     """``did you mean …``, for a message that names something that is not there."""
-    named = re.search(
-        r"(?:relation|table|object name|Table|column)[: ]+['\"]?([\w.$ ]+?)['\"]?(?: does not exist|$|\.| )",
-        line,
-    )
+    named = _NAMED.search(line)
     if named is None or not known:
         return ""
-    wanted = named[1].strip()
+    wanted = named["quoted"] or named["bare"].rstrip(".")
     found = near_miss(wanted, known)
     if found is None and "." not in wanted:
         by_last = {name.rpartition(".")[2]: name for name in known}

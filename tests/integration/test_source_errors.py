@@ -118,6 +118,20 @@ def test_a_table_that_is_not_there(way, pg_database):
         assert refused.value.hint == "did you mean orders?"
 
 
+@pytest.mark.parametrize("table", ["sales.oders", "sale.orders", "orders"])
+def test_a_table_of_a_schema_is_suggested(table, pg_database):
+    with pg_database.connect() as db:
+        db.execute("CREATE SCHEMA sales; CREATE TABLE sales.orders (id integer)")
+    read = ReadSpec("shop", table=table)
+    with (
+        to_postgres("adbc", pg_database) as opens,
+        opens(read) as source,
+        pytest.raises(QueryError, match="does not exist") as refused,
+    ):
+        observed(source, read)
+    assert refused.value.hint == "did you mean sales.orders?"
+
+
 @pytest.mark.parametrize("way", each(POSTGRES_WAYS))
 def test_a_column_that_is_not_there(way, pg_database):
     with pg_database.connect() as db:

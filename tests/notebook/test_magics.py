@@ -241,6 +241,16 @@ def test_an_unexpected_error_leaves_in_a_class_of_ours_and_debug_shows_the_trace
     assert "in broken" in told
 
 
+def test_debug_shows_the_last_error_whichever_magic_it_came_from(shell, project):
+    shell(load("--run", ORDERS.replace("table: orders", "table: oders")))
+    shell("%%hwm_connections\nshop: {type: nothing}")
+    told = shell("%hwm_debug").printed
+    assert "nothing" in told
+    assert "oders" not in told
+    shell(load("--run", ORDERS))
+    assert shell("%hwm_debug").printed.strip() == "There was no error."
+
+
 def test_debug_without_an_error_says_so(shell):
     assert shell("%hwm_debug").printed.strip() == "There was no error."
 

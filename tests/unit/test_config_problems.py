@@ -136,7 +136,7 @@ def test_the_message_says_how_many_and_lists_them():
     with pytest.raises(ConfigError) as caught:
         read_body("reed: {}\nwrite: {}", params={}, defaults=Defaults(), what="orders.yaml", line_offset=0)
     text = str(caught.value)
-    assert text.startswith("orders.yaml has ")
+    assert text.startswith("3 problems in orders.yaml\n")
     assert "\n  · line 1: reed: the key 'reed' is not known: did you mean 'read'?\n      reed: {}" in text
 
 
@@ -336,7 +336,7 @@ class TestRules:
                 "read.incremental.initial_value",
                 "put it in quotes",
             ),
-            (incremental("column: a, initial_value: [1]"), "read.incremental.initial_value", "is a list"),
+            (incremental("column: a, initial_value: [1]"), "read.incremental.initial_value", "of type list"),
             (incremental("column: a, future: capp"), "read.incremental.future", "did you mean 'cap'?"),
             (reading("query: SELECT 1, columns: [a]"), "read.columns", "in the query itself"),
             (

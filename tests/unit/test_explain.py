@@ -131,9 +131,9 @@ def test_schema_differences_have_signs_and_words():
 
 def test_warnings_are_called_warnings():
     told = explain(plan_of(a_spec(), LOADED, a_source(HIGH, nulls=3)))
-    assert "! 3 rows have NULL in u" in to_text(told)
-    assert "Warning: 3 rows have NULL in u" in to_markdown(told)
-    assert "<strong>Warning:</strong> 3 rows have NULL in u" in to_html(told)
+    assert "! u is NULL in 3 rows" in to_text(told)
+    assert "Warning: u is NULL in 3 rows" in to_markdown(told)
+    assert "<strong>Warning:</strong> u is NULL in 3 rows" in to_html(told)
 
 
 def test_an_adopted_mark_and_one_set_by_hand_are_told_apart():
