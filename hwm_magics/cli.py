@@ -8,8 +8,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,10 +18,13 @@ from hwm_magics import __version__
 from hwm_magics.errors import ConfigError, HwmError, named
 
 if TYPE_CHECKING:
+    from hwm_magics.core.decided import LoadPlan
     from hwm_magics.core.specs import LoadSpec
     from hwm_magics.jobs.context import LoadContext, Overrides
-    from hwm_magics.jobs.load_job import LoadJob
     from hwm_magics.jobs.load_jobs import LoadJobs
+    from hwm_magics.jobs.retries import Retry
+    from hwm_magics.jobs.run_log import RunLog
+    from hwm_magics.jobs.states import Loader
 
 INTERRUPTED = 130
 POLL = 0.25
@@ -124,16 +126,30 @@ def cli() -> None:
     help="Exit with 0: nothing to load, 1: error or BLOCKED, 2: something to load. Where nothing lies above the "
     "watermark it is 0, though rows that came late may be found by the next run.",
 )
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="PLAN",
+    help="Write the plans for `hwm run --approved PLAN`.",
+)
 @click.option("--quiet", is_flag=True, help="Print nothing; the exit code tells.")
 @_command
 def plan(
-    file: Path, *, params: tuple[str, ...], as_json: bool, detailed_exitcode: bool, quiet: bool, **flags: Any
+    file: Path,
+    *,
+    params: tuple[str, ...],
+    as_json: bool,
+    detailed_exitcode: bool,
+    out: Path | None,
+    quiet: bool,
+    **flags: Any,
 ) -> int:
     """Show what a run would do now. Nothing is written."""
     from hwm_magics.core.render import to_text
     from hwm_magics.jobs.report import error_to_json, plan_to_json, plan_told
 
     context, loads = _loads(file, params, **flags)
+    plans: list[LoadPlan] = []
     told: list[object] = []
     codes: list[int] = []
     writes = False
@@ -144,6 +160,7 @@ def plan(
             told.append({"node": load.node, "error": error_to_json(error)})
             codes.append(_fail(error, f"{load.node}: not planned"))
             continue
+        plans.append(found)
         told.append(plan_to_json(found))
         writes = writes or (found.writes and not found.looks_again)
         if found.blocker is not None:
@@ -154,6 +171,12 @@ def plan(
             click.echo(("\n" if number else "") + _in_shell(to_text(plan_told(found))))
     if as_json:
         _print_json({"nodes": told}, quiet=quiet)
+    if out is not None and not codes:
+        from hwm_magics.jobs.approvals import approvals_to_json
+
+        out.write_text(
+            json.dumps(approvals_to_json(plans), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
     if detailed_exitcode:
         return 1 if codes else 2 if writes else 0
     return codes[0] if codes else 0
@@ -163,32 +186,98 @@ def plan(
 @_file
 @_flags
 @click.option("--dry-run", is_flag=True, help="Read and check the first rows, and write nothing.")
+@click.option(
+    "--approved",
+    type=click.Path(path_type=Path),
+    metavar="PLAN",
+    help="Refuse to do anything but what `hwm plan --out PLAN` showed; a window may have moved.",
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    help="How often to try again what may pass: a lost connection, a time-out.",
+)
+@click.option(
+    "--max-parallel",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="So many nodes at most run side by side.",
+)
+@click.option(
+    "--log",
+    "log_as",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="json: one line an event on the standard output.",
+)
+@click.option("--report", type=click.Path(path_type=Path), metavar="HTML", help="Write the run as a page.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @_command
 def run(
-    file: Path, *, params: tuple[str, ...], as_json: bool, dry_run: bool, quiet: bool, **flags: Any
+    file: Path,
+    *,
+    params: tuple[str, ...],
+    as_json: bool,
+    dry_run: bool,
+    approved: Path | None,
+    retries: int,
+    max_parallel: int,
+    log_as: str,
+    report: Path | None,
+    quiet: bool,
+    **flags: Any,
 ) -> int:
-    """Load what is new. Nodes run in the order of their dependencies.
+    """Load what is new. Nodes run in the order of their dependencies, independent ones side by side.
+
+    Several nodes are all planned before the first of them writes. A run that failed in part is
+    repeated as it is: what was loaded is not loaded again.
 
     An interrupt (SIGINT, SIGTERM) stops the load before its commit; when it commits already, it
     finishes and says so.
     """
     from hwm_magics.jobs.load_job import LoadJob
     from hwm_magics.jobs.load_jobs import LoadJobs
+    from hwm_magics.jobs.retries import Retried
+    from hwm_magics.jobs.run_log import JsonLog, TextLog
+    from hwm_magics.jobs.run_report import page, summary
 
+    if as_json and log_as == "json":
+        raise ConfigError("--json and --log json both want the standard output", hint="give one of them")
     context, loads = _loads(file, params, **flags)
-    workspace = context.workspace
-    jobs = LoadJobs([LoadJob(workspace, load, dry_run=dry_run) for load in loads], background=True)
-    log = _Log(jobs, quiet=quiet or as_json)
+    loader: Loader = context.workspace
+    if approved is not None:
+        from hwm_magics.jobs.approvals import Approved, read_approvals
+
+        loader = Approved(loader, read_approvals(approved))
+    retried: list[Retry] = []
+    loader = Retried(loader, retries, retried.append)
+    made = [LoadJob(loader, load, dry_run=dry_run) for load in loads]
+    jobs = LoadJobs(made, background=True, max_parallel=max_parallel, plan_first=len(made) > 1)
+    log: RunLog
+    if log_as == "json":
+        log = JsonLog(jobs, retried, click.echo)
+    else:
+        log = TextLog(
+            jobs,
+            retried,
+            say=lambda text: click.echo(_in_shell(text)),
+            fail=_fail,
+            note=lambda text: click.echo(text, err=True),
+            quiet=quiet or as_json,
+        )
     _run_to_end(jobs, log)
     if as_json:
         _print_json(jobs.to_dict(), quiet=quiet)
+    elif log_as == "text" and len(jobs) > 1 and not quiet:
+        click.echo(summary(jobs).text)
+    if report is not None:
+        report.write_text(page(jobs, file.name), encoding="utf-8")
     if jobs.error is None:
         return 0
-    failed = [job for job in jobs if job.error is not None]
-    if len(failed) > 1:
-        names = ", ".join(job.spec.node for job in failed)
-        click.echo(f"{len(failed)} of {len(jobs)} nodes did not load: {names}", err=True)
     return jobs.error.exit_code if isinstance(jobs.error, HwmError) else 1
 
 
@@ -292,75 +381,7 @@ def _print_json(value: object, *, quiet: bool = False) -> None:
         click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
-class _Log:
-    """Tells each job's plan and outcome once, as they come; progress only on a terminal."""
-
-    def __init__(self, jobs: LoadJobs, *, quiet: bool) -> None:
-        self._jobs = jobs
-        self._quiet = quiet
-        self._told: set[tuple[str, str]] = set()
-
-    def follow(self) -> None:
-        """Tell what is new."""
-        from hwm_magics.core.render import to_text
-        from hwm_magics.jobs.report import outcome, plan_told
-
-        for job in self._jobs:
-            # Read once: the job's thread goes on meanwhile.
-            status, plan_now = job.status, job.plan
-            if plan_now is not None and not self._quiet and self._first(job, "plan"):
-                click.echo(_in_shell(to_text(plan_told(plan_now))))
-            if status.ended and self._first(job, "end"):
-                if job.error is not None:
-                    _fail(job.error, f"{job.spec.node}: {status.value}")
-                elif not self._quiet:
-                    click.echo(f"{status.value} · " + "\n".join(outcome(job)))
-
-    def _news(self) -> bool:
-        return any(
-            (job.plan is not None and (job.spec.node, "plan") not in self._told)
-            or (job.status.ended and (job.spec.node, "end") not in self._told)
-            for job in self._jobs
-        )
-
-    def _first(self, job: LoadJob, what: str) -> bool:
-        key = (job.spec.node, what)
-        new = key not in self._told
-        self._told.add(key)
-        return new
-
-    @contextmanager
-    def showing(self) -> Iterator[Callable[[], None]]:
-        """Give a function to call now and then: it tells what is new, and shows the progress."""
-        if self._quiet or not sys.stderr.isatty():
-            yield self.follow
-            return
-        from rich.console import Console
-        from rich.live import Live
-        from rich.spinner import Spinner
-        from rich.text import Text
-
-        from hwm_magics.jobs.report import progress_line
-        from hwm_magics.jobs.states import JobStatus
-
-        spinner = Spinner("dots")
-        console = Console(stderr=True, markup=False, highlight=False)
-        # Nothing is redirected: what belongs to the standard output must arrive there.
-        live = Live(spinner, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
-
-        def tell() -> None:
-            if self._news():
-                live.stop()
-                self.follow()
-                live.start()
-            running = [progress_line(job) for job in self._jobs if job.status is JobStatus.RUNNING]
-            spinner.update(text=Text("; ".join(running)))
-
-        with live:
-            yield tell
-
-
-def _run_to_end(jobs: LoadJobs, log: _Log) -> None:
+def _run_to_end(jobs: LoadJobs, log: RunLog) -> None:
     """Run the jobs in a thread, and turn signals into a cancel here.
 
     An exception thrown into the thread that loads could hit it between the commit and its own

@@ -238,7 +238,17 @@ class CommitConflictError(CommitError):
 
 
 class CommitOutcomeUnknownError(CommitError):
-    """The commit gave no answer and the log can't be read to look for it."""
+    """The commit gave no answer and the log can't be read to look for it.
+
+    Args:
+        message: What failed.
+        run_id: The attempt, by which its commit can be found once the log answers.
+        hint: What to do.
+    """
+
+    def __init__(self, message: str, run_id: str = "", *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.run_id = run_id
 
 
 class LoadCancelled(HwmError):  # noqa: N818 - the design's word; a cancel is an outcome, not a fault

@@ -50,6 +50,11 @@ class ObjectConnection(Connection):
     dialect: str = ""
     timezone: str | None = None
 
+    @property
+    def shared(self) -> bool:
+        """Whether several loads may use it at the same time: an engine or a session, not one connection."""
+        return self.kind == "spark" or type(self.obj).__name__ == "Engine"
+
 
 def recognise(name: str, obj: object) -> ObjectConnection | None:
     """The object as a connection, or None when it is nothing of the kind.

@@ -139,6 +139,7 @@ def commit(
     except TargetUnknownError as error:
         raise CommitOutcomeUnknownError(
             f"whether run {record.run_id} was committed can't be told: {error.message}",
+            record.run_id,
             hint="look for the run id with %hwm_history once the storage answers; running the load again is safe",
         ) from (failure or error)
     run.failpoint("after_commit")

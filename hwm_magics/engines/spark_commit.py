@@ -157,6 +157,7 @@ def commit(
     except TargetUnknownError as error:
         raise CommitOutcomeUnknownError(
             f"whether the load was committed can't be told: {error.message}",
+            record.run_id,
             hint=f"look for run {record.run_id} with %hwm_history before you load again",
         ) from error
     run.failpoint("after_commit")

@@ -6,6 +6,7 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from hwm_magics.errors import HwmError, LoadCancelled, PlanError, StalePlanError
@@ -108,6 +109,12 @@ class LoadJob:
             raise AssertionError
         self._observers.tell()
         return self.plan
+
+    def preview(self) -> None:
+        """Plan as :meth:`prepare` does, and where that fails leave it to the load itself to tell."""
+        with suppress(HwmError):
+            self.plan = self._loader.plan(self.spec)
+            self._observers.tell()
 
     def conclude(self) -> bool:
         """End at once, successfully, when the plan has nothing to do.

@@ -1,10 +1,12 @@
-"""The loads of a pipeline, one after the other in the order of their dependencies."""
+"""The loads of a pipeline, in the order of their dependencies, independent ones side by side."""
 
 from __future__ import annotations
 
 import contextvars
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import TYPE_CHECKING, overload
 
 from hwm_magics.errors import BlockedError, HwmError, PlanError
@@ -25,12 +27,22 @@ class LoadJobs(Sequence[LoadJob]):
         jobs: The loads, in the order in which they run.
         background: Run in a thread; :meth:`run` then returns at once.
         failure: Why there are none; None when there are.
+        max_parallel: So many of them run side by side at most.
+        plan_first: Plan them all before the first begins to load.
     """
 
     def __init__(
-        self, jobs: Iterable[LoadJob], *, background: bool = False, failure: BaseException | None = None
+        self,
+        jobs: Iterable[LoadJob],
+        *,
+        background: bool = False,
+        failure: BaseException | None = None,
+        max_parallel: int = 1,
+        plan_first: bool = False,
     ) -> None:
         self.jobs = tuple(jobs)
+        self._max_parallel = max_parallel
+        self._plan_first = plan_first
         self._failure = failure
         self.background = background
         self.brief = False
@@ -258,15 +270,65 @@ class LoadJobs(Sequence[LoadJob]):
                 self._ended.set()
 
     def _run_all(self) -> None:
+        if self._plan_first:
+            self._plan_all()
+        if self._max_parallel > 1 and len(self.jobs) > 1:
+            self._run_side_by_side()
+            return
         for job in self.jobs:
-            blocked = self._unmet(job)
-            if blocked is not None:
-                job.skip(blocked)
-            elif self._stop:
-                if job.status is JobStatus.PLANNED:
-                    job.cancel()
-            else:
+            if self._may_run(job):
                 job.execute()
+
+    def _plan_all(self) -> None:
+        """Show everything that will be done; what can't be planned has failed."""
+        for job in self.jobs:
+            if self._stop or job.status is not JobStatus.PLANNED:
+                continue
+            if job.spec.depends_on:
+                # What it reads may only come to be by those that it depends on.
+                job.preview()
+                continue
+            with suppress(HwmError):
+                job.prepare()
+
+    def _may_run(self, job: LoadJob) -> bool:
+        """Whether it is its turn; ends it where it will never be."""
+        blocked = self._unmet(job)
+        if blocked is not None:
+            job.skip(blocked)
+        elif self._stop and job.status is JobStatus.PLANNED:
+            job.cancel()
+        return blocked is None and not self._stop
+
+    def _run_side_by_side(self) -> None:
+        waiting = list(self.jobs)
+        running: dict[Future[bool], LoadJob] = {}
+        with ThreadPoolExecutor(self._max_parallel, thread_name_prefix="hwm-load") as pool:
+            while waiting or running:
+                for job in tuple(waiting):
+                    if len(running) == self._max_parallel:
+                        break
+                    if not self._is_ready(job, waiting, running.values()):
+                        continue
+                    waiting.remove(job)
+                    if self._may_run(job):
+                        running[pool.submit(contextvars.copy_context().run, job.execute)] = job
+                try:
+                    for done in wait(running, return_when=FIRST_COMPLETED).done:
+                        del running[done]
+                except KeyboardInterrupt:
+                    self.cancel()
+
+    def _is_ready(self, job: LoadJob, waiting: list[LoadJob], running: Iterable[LoadJob]) -> bool:
+        """Whether nothing that it depends on, and nothing that writes its target, is still to end."""
+        write = job.spec.write
+        target = (write.connection, write.path, write.table)
+        for other in running:
+            theirs = other.spec.write
+            if (theirs.connection, theirs.path, theirs.table) == target:
+                return False
+        open_nodes = {each.spec.node for each in (*waiting, *running)}
+        return not open_nodes & set(job.spec.depends_on)
 
     def _check_all(self) -> None:
         for job in self.jobs:
