@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from collections.abc import Callable
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from IPython.core import magic_arguments
 from IPython.core.magic import no_var_expand
 
-from hwm_magics.errors import ConfigError
+from hwm_magics.jobs.load_options import LOAD, NODE, PARAM, Option, flag, option, words
 
 __all__ = ["CONNECTIONS", "LOAD", "MARK", "WHICH", "Option", "arguments", "magic", "option"]
 
@@ -18,45 +17,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Option(NamedTuple):
-    """One option or argument, as argparse takes it."""
-
-    names: tuple[str, ...]
-    settings: dict[str, Any]
-
-
-def option(*names: str, **settings: Any) -> Option:
-    """One option or argument."""
-    return Option(names, settings)
-
-
-def _flag(name: str, told: str) -> Option:
-    return option(name, action="store_true", help=told)
-
-
-def _several(name: str, metavar: str, told: str) -> Option:
-    return option(name, nargs="+", action="extend", default=[], metavar=metavar, help=told)
-
-
-_PARAM = _several("--param", "K=V", "values for ${K}")
-_NODE = _several("--node", "NAME", "these nodes only")
-_HELP = _flag("--help", "show these options")
-
-LOAD = (
-    option("var", nargs="?", help="the variable that gets the LoadJob; name it before the options"),
-    _flag("--plan", "show the plan, and neither ask nor write"),
-    _flag("--dry-run", "read and check the first rows, and write nothing"),
-    _flag("--run", "load at once, without asking"),
-    _flag("--ask", "show the plan, and ask before it is carried out"),
-    option("--engine", metavar="E", help="pandas, spark or auto"),
-    _NODE,
-    _PARAM,
-    _flag("--force-first-run", "replace all rows of the target, in one commit"),
-    option("--backfill", metavar="LOW..HIGH", help="load this window again; the watermark stays"),
-    _flag("--fail-if-stale", "when running: fail if a race changes what was planned"),
-    _flag("--quiet", "don't give the job as the cell's value"),
-    _flag("--help", "show these options and an example"),
-)
+_HELP = flag("--help", "show these options")
 
 WHICH = (
     option(
@@ -64,19 +25,19 @@ WHICH = (
         nargs="?",
         help="a variable that holds a LoadJob, or a YAML file; default: the last cell that loads",
     ),
-    _NODE,
-    _PARAM,
+    NODE,
+    PARAM,
     _HELP,
 )
 
 MARK = (
     option("--set", metavar="V", dest="value", help="count everything at or below V as loaded"),
-    _flag("--adopt", "count everything up to the target's highest value as loaded"),
+    flag("--adopt", "count everything up to the target's highest value as loaded"),
 )
 
 CONNECTIONS = (
     option("action", nargs="?", default="list", help="list (the default) or test"),
-    _flag("--help", "show these options and an example"),
+    flag("--help", "show these options and an example"),
 )
 
 
@@ -109,9 +70,5 @@ def arguments(method: Any, line: str) -> argparse.Namespace:
         ConfigError: Its quotes don't close.
         UsageError: An option is not known, or lacks its value.
     """
-    try:
-        words = shlex.split(line)
-    except ValueError as error:
-        raise ConfigError(f"the magic's line can't be read: {error}", hint="close the quotes") from None
-    parsed: argparse.Namespace = method.parser.parse_args(words)
+    parsed: argparse.Namespace = method.parser.parse_args(words(line))
     return parsed
