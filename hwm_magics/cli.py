@@ -109,7 +109,7 @@ def _flags(function: Callable[..., Any]) -> Callable[..., Any]:
 def cli() -> None:
     """Load SQL incrementally, and exactly once, into Delta Lake.
 
-    FILE is a YAML file with a load or a pipeline. Connections come from hwm.yaml, looked for from
+    FILE is a notebook, or a YAML file with a load or a pipeline. Connections come from hwm.yaml, looked for from
     FILE's folder upwards.
 
     Exit codes: 0 done, 2 not understood, 3 must not be done, 4 a source or target failed, 5 the
@@ -148,6 +148,9 @@ def plan(
     from hwm_magics.core.render import to_text
     from hwm_magics.jobs.report import error_to_json, plan_to_json, plan_told
 
+    if _needs_kernel(file, params):
+        _in_kernel(file, "plan", params, None, quiet=quiet, refused={**flags, "json": as_json, "out": out})
+        return 0
     context, loads = _loads(file, params, **flags)
     plans: list[LoadPlan] = []
     told: list[object] = []
@@ -214,6 +217,12 @@ def plan(
     show_default=True,
     help="json: one line an event on the standard output.",
 )
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="IPYNB",
+    help="Keep a notebook that was run in a kernel as it was executed.",
+)
 @click.option("--report", type=click.Path(path_type=Path), metavar="HTML", help="Write the run as a page.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @_command
@@ -227,6 +236,7 @@ def run(
     retries: int,
     max_parallel: int,
     log_as: str,
+    output: Path | None,
     report: Path | None,
     quiet: bool,
     **flags: Any,
@@ -247,6 +257,10 @@ def run(
 
     if as_json and log_as == "json":
         raise ConfigError("--json and --log json both want the standard output", hint="give one of them")
+    if _needs_kernel(file, params):
+        refused = {**flags, "json": as_json, "log": log_as == "json", "approved": approved, "report": report}
+        _in_kernel(file, "dry-run" if dry_run else "run", params, output, quiet=quiet, refused=refused)
+        return 0
     context, loads = _loads(file, params, **flags)
     loader: Loader = context.workspace
     if approved is not None:
@@ -374,6 +388,48 @@ def _loads(
     for note in asked.notes:
         click.echo(f"note: {note}", err=True)
     return context, asked.loads
+
+
+def _needs_kernel(file: Path, params: tuple[str, ...]) -> bool:
+    """Whether a file is a notebook whose loads need its other code; says which way it will go."""
+    from hwm_magics.jobs.context import LoadContext, is_notebook, read_file, read_params
+
+    if not is_notebook(file):
+        return False
+    from hwm_magics.jobs.notebook_loads import why_a_kernel
+
+    read_file(file)
+    reasons = why_a_kernel(LoadContext(file.absolute().parent), file, read_params(params))
+    told = (
+        f"the whole notebook, in a kernel: {'; '.join(reasons)}"
+        if reasons
+        else "its load cells, without a kernel"
+    )
+    click.echo(f"{file.name}: {told}", err=True)
+    return bool(reasons)
+
+
+def _in_kernel(
+    file: Path,
+    mode: str,
+    params: tuple[str, ...],
+    output: Path | None,
+    *,
+    quiet: bool,
+    refused: dict[str, Any],
+) -> None:
+    from hwm_magics.jobs.context import read_params
+    from hwm_magics.jobs.notebook_kernel import run_notebook
+
+    given = [f"--{name.replace('_', '-')}" for name, value in refused.items() if value]
+    if given:
+        raise ConfigError(
+            f"{', '.join(given)} can't be used where the whole notebook runs in a kernel",
+            hint="leave it away, or give the load cells what they need: transform: module:function, "
+            "connections in hwm.yaml",
+        )
+    say = (lambda _text: None) if quiet else click.echo
+    run_notebook(file, mode=mode, params=read_params(params), output=output, say=say)
 
 
 def _print_json(value: object, *, quiet: bool = False) -> None:

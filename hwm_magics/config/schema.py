@@ -6,7 +6,7 @@ between them in ``rules``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +97,7 @@ def read_body(
     line_offset: int = 1,
     lookup: Callable[[str], object] | None = None,
     connections: Connections | None = None,
+    others: Collection[str] = (),
     what: str = "the cell",
 ) -> Body:
     """Everything that a text asks for.
@@ -108,6 +109,7 @@ def read_body(
         line_offset: Lines above the text in what the user sees: 1 for a cell's body, 0 for a file.
         lookup: Gives a notebook variable by its name, or raises LookupError.
         connections: The known connections, so that an unknown one is reported with its line.
+        others: Names of loads that stand elsewhere, and may be depended on.
         what: What the text is, for messages.
 
     Returns:
@@ -121,7 +123,7 @@ def read_body(
     )
     if document.value is None and not document.problems:
         raise ConfigError(f"{what} is empty", hint="the shortest load:\n" + _indented(EXAMPLE))
-    body = _Body(document, Names(params, lookup), defaults, connections)
+    body = _Body(document, Names(params, lookup), defaults, connections, others)
     loads = body.read()
     raise_problems(document.problems, what)
     notes = tuple(document.problem(place, message, key=True) for place, message in body.notes)
@@ -136,12 +138,18 @@ class _Body:
     """One reading of a document."""
 
     def __init__(
-        self, document: Document, names: Names, defaults: Defaults, connections: Connections | None
+        self,
+        document: Document,
+        names: Names,
+        defaults: Defaults,
+        connections: Connections | None,
+        others: Collection[str],
     ) -> None:
         self.document = document
         self.names = names
         self.defaults = defaults
         self.connections = connections
+        self.others = others
         self.pipeline: str | None = None
         self.engine: str | None = None
         self.notes: list[tuple[Path, str]] = []
@@ -259,8 +267,9 @@ class _Body:
             seen.setdefault(name, path)
         for name, path, needs in self._found:
             for place, other in enumerate(needs):
-                if other not in seen:
-                    tail = did_you_mean(other, seen.keys() - {name}) or f": there are {listed(seen)}"
+                if other not in seen and other not in self.others:
+                    known = {**dict.fromkeys(self.others), **seen}
+                    tail = did_you_mean(other, known.keys() - {name}) or f": there are {listed(known)}"
                     self._problem((*path, "depends_on", place), f"there is no node named {other!r}{tail}")
         first: dict[str, tuple[str, ...]] = {}
         for name, _, needs in self._found:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +21,20 @@ from hwm_magics.jobs.order import in_order
 
 if TYPE_CHECKING:
     from hwm_magics.app import Workspace
+    from hwm_magics.config.schema import Body
 
-__all__ = ["Asked", "LoadContext", "Overrides", "as_connection", "read_params", "read_window"]
+__all__ = [
+    "Asked",
+    "LoadContext",
+    "Overrides",
+    "as_connection",
+    "check_params",
+    "is_notebook",
+    "override",
+    "read_file",
+    "read_params",
+    "read_window",
+]
 
 ENGINES = ("auto", "pandas", "spark")
 
@@ -145,13 +157,14 @@ class LoadContext:
         return Workspace(self.connections, self.lookup)
 
     def add_connections(
-        self, given: Mapping[str, object] | str, *, line_offset: int = 1
+        self, given: Mapping[str, object] | str, *, line_offset: int = 1, what: str = "the connections"
     ) -> tuple[Connection, ...]:
         """Add connections.
 
         Args:
             given: YAML text, or mappings and live objects by name.
             line_offset: Lines above the text in what the user sees.
+            what: What the text is, for messages.
 
         Returns:
             Those that were added.
@@ -167,7 +180,7 @@ class LoadContext:
             unread = {name: given[name] for name, each in objects.items() if each is None}
         if unread:
             read = read_connections(
-                unread, folder=self.start, line_offset=line_offset, lookup=self.lookup, what="the connections"
+                unread, folder=self.start, line_offset=line_offset, lookup=self.lookup, what=what
             )
             made += read
         self.connections.add(*made)
@@ -180,47 +193,68 @@ class LoadContext:
         *,
         params: Mapping[str, Scalar] | None = None,
         line_offset: int = 0,
+        others: Collection[str] = (),
         what: str = "the YAML",
     ) -> Asked:
         """The loads that a text, file, mapping or spec asks for.
 
         Args:
-            source: YAML text, a path to a YAML file, a mapping or list, or a :class:`LoadSpec`.
+            source: YAML text, a path to a YAML file or a notebook, a mapping or list, or a :class:`LoadSpec`.
             overrides: What flags say beside it.
             params: Values for ``${name}``.
             line_offset: Lines above the text in what the user sees: 1 for a cell's body.
+            others: Names of loads that stand elsewhere, and may be depended on.
             what: What it is, for messages.
 
         Raises:
             ConfigError: It can't be understood.
         """
-        notes: tuple[Problem, ...] = ()
+        flags = overrides or Overrides()
         if isinstance(source, LoadSpec):
-            loads: tuple[LoadSpec, ...] = (source,)
-        else:
-            from hwm_magics.config.schema import read_body
+            return Asked(in_order(override((source,), flags)), (source,))
+        text: Any = source
+        if isinstance(source, Path) or (isinstance(source, str) and _is_path(source)):
+            path = Path(source)
+            text, what = read_file(path), path.name
+            if is_notebook(path):
+                from hwm_magics.jobs.notebook_cells import read_notebook
+                from hwm_magics.jobs.notebook_loads import read_loads
 
-            text: Any = source
-            if isinstance(source, Path) or (isinstance(source, str) and _is_path(source)):
-                path = Path(source)
-                text, what = read_file(path), path.name
-            body = read_body(
-                text,
-                params=params or {},
-                defaults=self.project.defaults,
-                line_offset=line_offset,
-                lookup=self.lookup,
-                connections=self.connections,
-                what=what,
-            )
-            loads, notes = body.loads, body.notes
-            for name in params or {}:
-                if name not in body.names:
-                    raise ConfigError(
-                        f"{what} has no param {name!r}{did_you_mean(name, body.names)}",
-                        hint=f"its params: {listed(sorted(body.names)) or 'none'}",
-                    )
-        return Asked(in_order(override(loads, overrides or Overrides())), loads, notes)
+                return read_loads(self, read_notebook(text, what), flags, params or {})
+        body = self.body(
+            text,
+            params=params or {},
+            line_offset=line_offset,
+            lookup=self.lookup,
+            others=others,
+            what=what,
+        )
+        check_params(params or {}, body.names, what)
+        return Asked(in_order(override(body.loads, flags)), body.loads, body.notes)
+
+    def body(
+        self,
+        text: Any,
+        *,
+        params: Mapping[str, Scalar],
+        line_offset: int,
+        lookup: Callable[[str], object] | None,
+        others: Collection[str] = (),
+        what: str,
+    ) -> Body:
+        """Everything that a text asks for; arguments as of :func:`hwm_magics.config.schema.read_body`."""
+        from hwm_magics.config.schema import read_body
+
+        return read_body(
+            text,
+            params=params,
+            defaults=self.project.defaults,
+            line_offset=line_offset,
+            lookup=lookup,
+            connections=self.connections,
+            others=others,
+            what=what,
+        )
 
     def history(self, loads: Iterable[LoadSpec], limit: int) -> tuple[str, tuple[CommitRecord, ...]]:
         """What the loads' targets are called, and the loads that their own logs know, newest first.
@@ -262,26 +296,39 @@ class LoadContext:
         return "ok"
 
 
+def check_params(given: Iterable[str], known: frozenset[str], what: str) -> None:
+    """Refuse a param that nothing uses: it is misspelled.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    for name in given:
+        if name not in known:
+            raise ConfigError(
+                f"{what} has no param {name!r}{did_you_mean(name, known)}",
+                hint=f"its params: {listed(sorted(known)) or 'none'}",
+            )
+
+
+def is_notebook(path: Path) -> bool:
+    """Whether a file is a notebook, by its name."""
+    return path.suffix.lower() == ".ipynb"
+
+
 def _is_path(text: str) -> bool:
     return "\n" not in text and text.strip().lower().endswith((".yaml", ".yml", ".ipynb"))
 
 
 def read_file(path: Path) -> str:
-    """The text of a YAML file.
+    """The text of a YAML file or a notebook.
 
     Raises:
-        ConfigError: It can't be read, or is a notebook.
+        ConfigError: It can't be read.
     """
-    if path.suffix.lower() == ".ipynb":
-        raise ConfigError(
-            f"{path.name} is a notebook: running notebooks comes in a later version",
-            hint=f"run it with: papermill {path.name} out.ipynb, or jupyter execute {path.name}; "
-            "or put the load's YAML into a file",
-        )
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not UTF-8 text", hint="name a YAML file") from None
+        raise ConfigError(f"{path} is not UTF-8 text", hint="name a YAML file or a notebook") from None
     except OSError as error:
         raise ConfigError(
             f"{path} can't be read: {error.strerror or error}", hint=f"the current folder is {Path.cwd()}"

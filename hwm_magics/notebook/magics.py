@@ -113,7 +113,12 @@ class HwmMagics(Magics):
         backfill = read_window(options.backfill) if options.backfill else None
         overrides = Overrides(tuple(options.node), options.engine, options.force_first_run, backfill)
         asked = context.read(
-            cell, overrides, params=read_params(options.param), line_offset=1, what="the cell"
+            cell,
+            overrides,
+            params=read_params(options.param),
+            line_offset=1,
+            others=self.seen,
+            what="the cell",
         )
         self._remember(asked)
         jobs = make_jobs(context.workspace, asked.loads, choice, strict=options.fail_if_stale)

@@ -89,12 +89,11 @@ def test_a_file_that_is_not_there_exits_with_2_and_says_so(hwm):
     assert "Traceback" not in done.stderr
 
 
-def test_a_notebook_is_for_a_later_version(hwm):
+def test_a_file_that_is_named_like_a_notebook_and_is_none_is_refused(hwm):
     hwm.file("{}", "load.ipynb")
     done = hwm("run", "load.ipynb")
     assert done.returncode == 2
-    assert "comes in a later version" in done.stderr
-    assert "papermill" in done.stderr
+    assert "is no notebook" in done.stderr
 
 
 def test_a_wrong_file_exits_with_2_and_names_the_line(hwm):
