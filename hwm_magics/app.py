@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from hwm_magics import errors
-from hwm_magics.connections.objects import ObjectConnection
 from hwm_magics.core.cursor import CursorType, CursorValue
 from hwm_magics.core.decided import Decision, LoadPlan, LoadResult, ReadRows
 from hwm_magics.core.intent import Intent, cursor_spec, intend
@@ -43,10 +42,6 @@ __all__ = ["MOST_RETRIES", "Prepared", "TargetStatus", "Workspace"]
 
 MOST_RETRIES = 3
 """How often a load that lost a race looks again and starts anew."""
-
-
-_CONNECTIONS_IN_USE: dict[int, threading.RLock] = {}
-"""One lock for each object of a notebook that serves as a connection, by its id."""
 
 
 def _no_failpoint(_name: str) -> None:
@@ -153,16 +148,6 @@ class Workspace:
 
         return open_source(self.connections.database(spec.read.connection), spec.read)
 
-    @contextmanager
-    def _alone(self, spec: LoadSpec) -> Iterator[None]:
-        """Have a connection of the notebook to oneself: two loads on one would disturb each other."""
-        connection = self.connections.database(spec.read.connection)
-        if not isinstance(connection, ObjectConnection) or connection.shared:
-            yield
-            return
-        with _CONNECTIONS_IN_USE.setdefault(id(connection.obj), threading.RLock()):
-            yield
-
     def now(self) -> datetime:
         """This machine's clock."""
         return datetime.now(UTC)
@@ -187,7 +172,7 @@ class Workspace:
     def prepared(self, spec: LoadSpec) -> Iterator[Prepared]:
         """Plan, and keep target and source open on what the plan was made with."""
         engine = self.engine(spec)
-        with _at_line(spec.read), self._alone(spec), self.source(spec) as source:
+        with _at_line(spec.read), self.source(spec) as source:
             query = prepare(spec.read, spec.write, source.dialect)
             target = engine.open(spec, query.cursor if query.way is not Way.TARGET else None)
             self.failpoint("after_handle")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from hwm_magics.connections.base import DatabaseConnection
 from hwm_magics.connections.jdbc import jdbc_address
 from hwm_magics.connections.objects import ObjectConnection
@@ -28,9 +30,15 @@ _FORMATS = {
     "duckdb": "duckdb",
 }
 
+_IN_USE: dict[int, threading.RLock] = {}
+"""One lock for each object of a notebook that serves as a connection, by its id."""
+
 
 def open_source(connection: DatabaseConnection | ObjectConnection, read: ReadSpec) -> Source:
     """Connect to a source.
+
+    Two loads that read through one connection of the notebook would disturb each other: the second waits
+    here until the first one's source is closed.
 
     Args:
         connection: The connection. An object of the notebook stays open when the source is closed.
@@ -41,10 +49,19 @@ def open_source(connection: DatabaseConnection | ObjectConnection, read: ReadSpe
         EngineNotInstalledError: The driver is not installed.
         ConfigError: The connection is nothing to read from.
     """
-    ours = isinstance(connection, ObjectConnection) and connection.kind == "spark"
-    return SqlSource(
-        _driver(connection, read), read, connection.timezone, jdbc_address(connection), of_spark=ours
-    )
+    given = connection if isinstance(connection, ObjectConnection) else None
+    ours = given is not None and given.kind == "spark"
+    alone = None if given is None or given.shared else _IN_USE.setdefault(id(given.obj), threading.RLock())
+    if alone is not None:
+        alone.acquire()
+    try:
+        driver = _driver(connection, read)
+    except BaseException:
+        if alone is not None:
+            alone.release()
+        raise
+    done = alone.release if alone is not None else None
+    return SqlSource(driver, read, connection.timezone, jdbc_address(connection), of_spark=ours, done=done)
 
 
 def _driver(connection: DatabaseConnection | ObjectConnection, read: ReadSpec) -> Driver:

@@ -84,6 +84,7 @@ class SqlSource:
         timezone: The zone of times without one; None for the session's.
         jdbc: Where Spark finds it; None where Spark has no way to it.
         of_spark: Whether it is Spark's own catalog.
+        done: Called when it is closed; None for nothing.
         dialect: The sqlglot dialect of its SQL.
     """
 
@@ -92,6 +93,7 @@ class SqlSource:
     timezone: str | None = None
     jdbc: JdbcAddress | None = None
     of_spark: bool = False
+    done: Callable[[], object] | None = None
     dialect: str = field(init=False)
     _identity: SourceIdentity | None = field(default=None, init=False)
     _form: TextForm | None = field(default=None, init=False)
@@ -281,7 +283,12 @@ class SqlSource:
 
     def close(self) -> None:
         """See :meth:`~hwm_magics.sources.base.Source.close`."""
-        self.driver.close()
+        done, self.done = self.done, None
+        try:
+            self.driver.close()
+        finally:
+            if done is not None:
+                done()
 
     def __enter__(self) -> Self:
         return self

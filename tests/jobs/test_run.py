@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 from click.testing import CliRunner
@@ -12,6 +14,9 @@ from traps.proxy import CuttingProxy
 
 from hwm_magics import cli
 from hwm_magics.app import Workspace
+from hwm_magics.jobs.context import LoadContext
+from hwm_magics.jobs.load_job import LoadJob
+from hwm_magics.jobs.load_jobs import LoadJobs
 
 PATIENCE = 30
 SIX = """\
@@ -110,6 +115,21 @@ def test_nodes_of_one_target_never_run_side_by_side(hwm):
     done = hwm("run", "--max-parallel", "4", "--json")
     assert done.exit_code == 0, done.output
     assert [each["result"]["retries"] for each in json.loads(done.stdout)["nodes"]] == [0, 0]
+
+
+def test_loads_through_one_connection_of_the_notebook_wait_for_each_other(hwm):
+    with closing(sqlite3.connect(hwm.folder / "shop.db", check_same_thread=False)) as shop:
+        shop.executemany(
+            "INSERT INTO orders VALUES (?, 0, ?)", [(n, "2024-07-01 12:00:00.000000") for n in range(4, 3000)]
+        )
+        shop.commit()
+        text = PIPELINE.replace("    depends_on: [first]\n", "").replace(
+            "connection: shop", "connection: held"
+        )
+        context = LoadContext(hwm.folder, connections={"held": shop})
+        made = [LoadJob(context.workspace, load) for load in context.read(text).loads]
+        LoadJobs(made, max_parallel=2).run()
+    assert hwm.ids("raw/first") == hwm.ids("raw/second") == list(range(1, 3000))
 
 
 # What was approved
