@@ -14,9 +14,9 @@ from traps.proxy import CuttingProxy
 
 from hwm_magics import cli
 from hwm_magics.app import Workspace
-from hwm_magics.jobs.context import LoadContext
-from hwm_magics.jobs.load_job import LoadJob
-from hwm_magics.jobs.load_jobs import LoadJobs
+from hwm_magics.connections.objects import recognise
+from hwm_magics.core.specs import ReadSpec
+from hwm_magics.sources.factory import open_source
 
 PATIENCE = 30
 SIX = """\
@@ -118,18 +118,20 @@ def test_nodes_of_one_target_never_run_side_by_side(hwm):
 
 
 def test_loads_through_one_connection_of_the_notebook_wait_for_each_other(hwm):
+    opened = threading.Event()
     with closing(sqlite3.connect(hwm.folder / "shop.db", check_same_thread=False)) as shop:
-        shop.executemany(
-            "INSERT INTO orders VALUES (?, 0, ?)", [(n, "2024-07-01 12:00:00.000000") for n in range(4, 3000)]
-        )
-        shop.commit()
-        text = PIPELINE.replace("    depends_on: [first]\n", "").replace(
-            "connection: shop", "connection: held"
-        )
-        context = LoadContext(hwm.folder, connections={"held": shop})
-        made = [LoadJob(context.workspace, load) for load in context.read(text).loads]
-        LoadJobs(made, max_parallel=2).run()
-    assert hwm.ids("raw/first") == hwm.ids("raw/second") == list(range(1, 3000))
+        held = recognise("held", shop)
+
+        def second():
+            with open_source(held, ReadSpec("held", table="orders")):
+                opened.set()
+
+        other = threading.Thread(target=second)
+        with open_source(held, ReadSpec("held", table="orders")):
+            other.start()
+            assert not opened.wait(0.3)
+        assert opened.wait(PATIENCE)
+        other.join()
 
 
 # What was approved
