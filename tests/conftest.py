@@ -13,6 +13,8 @@ from servers import SQLITE_DRIVER, PgDatabase, PostgresServer, ServerRoom, requi
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pyspark.sql import SparkSession
+
 ROOM = pytest.StashKey[ServerRoom]()
 # Fixtures that need what a machine may lack, and the marks of the tests that use them.
 FIXTURE_MARKS = {"postgres": "server", "odbc_sqlite": "odbc"}
@@ -42,6 +44,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     room = config.stash.get(ROOM, None)
     if room is not None and not hasattr(config, "workerinput"):
         room.close()
+
+
+@pytest.fixture
+def spark() -> Iterator[SparkSession]:
+    """The run's Spark session; names that a test gave to its catalog are forgotten after it."""
+    from fakes.spark import forget_names, shared_session
+
+    session = shared_session()
+    yield session
+    forget_names(session)
 
 
 @pytest.fixture(autouse=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from hwm_magics.core.cursor import CursorType, CursorValue, Scalar
-from hwm_magics.core.decided import LoadPlan, LoadResult
+from hwm_magics.core.decided import LoadPlan, LoadResult, Window
 from hwm_magics.core.observed import CommitRecord, TargetState
 from hwm_magics.core.query import CursorExpression
 from hwm_magics.core.specs import LoadSpec
@@ -17,10 +18,11 @@ from hwm_magics.errors import LoadCancelled
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
     from hwm_magics.stream import BatchStream, SparkRead
 
-__all__ = ["Engine", "Failpoint", "OpenTarget", "Progress", "RunContext"]
+__all__ = ["Engine", "Failpoint", "OpenTarget", "Progress", "RunContext", "TableFiles", "Upkeep"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,60 @@ class RunContext:
             raise LoadCancelled("the load was cancelled; nothing was written")
 
 
+@dataclass(frozen=True, slots=True)
+class TableFiles:
+    """The data files that a table consists of.
+
+    Attributes:
+        count: How many there are.
+        bytes: Their size, in bytes.
+        small: How many of them are small.
+    """
+
+    count: int
+    bytes: int
+    small: int
+
+
+class Upkeep(Protocol):
+    """The care of a table beyond its loads. Whatever fails raises a :class:`~hwm_magics.errors.CommitError`."""
+
+    def files(self) -> TableFiles:
+        """The files that the table consists of."""
+        ...
+
+    def order(self, columns: tuple[str, ...]) -> None:
+        """Write the files anew, ordered by some columns; a clustered table by those of its own."""
+        ...
+
+    def compact(self) -> None:
+        """Write small files together."""
+        ...
+
+    def vacuum(self, older: timedelta, *, dry_run: bool) -> int:
+        """Remove files that no version younger than a time needs.
+
+        Args:
+            older: The time; refused where it is shorter than the table's own retention.
+            dry_run: Only count them.
+
+        Returns:
+            How many there are; 0 where the engine does not tell.
+        """
+        ...
+
+    def restore(self, version: int) -> int:
+        """Make an earlier version the newest one.
+
+        Returns:
+            The version that this made.
+
+        Raises:
+            StalePlanError: Somebody committed since the target was opened.
+        """
+        ...
+
+
 class OpenTarget(Protocol):
     """A target opened at one version. Everything a load does happens on this one handle."""
 
@@ -112,6 +168,27 @@ class OpenTarget(Protocol):
 
     def cursor_type(self, cursor: CursorExpression) -> CursorType | None:
         """The type of the cursor column in the target; None when it has no such column."""
+        ...
+
+    def count(self, window: Window, cursor: CursorExpression) -> int:
+        """How many rows lie in a window of the cursor.
+
+        Raises:
+            TargetReadError: The target's data can't be read.
+        """
+        ...
+
+    def select(self, columns: Sequence[str], window: Window, cursor: CursorExpression) -> pa.Table:
+        """Some columns of the rows in a window, in the target's own types.
+
+        Raises:
+            TargetReadError: The target's data can't be read.
+        """
+        ...
+
+    @property
+    def upkeep(self) -> Upkeep:
+        """The care of the table; it must be there."""
         ...
 
     def execute(self, plan: LoadPlan, stream: BatchStream | SparkRead, run: RunContext) -> LoadResult:

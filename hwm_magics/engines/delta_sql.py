@@ -9,7 +9,7 @@ from hwm_magics.core.cursor import CursorKind, CursorValue
 from hwm_magics.core.decided import Window
 from hwm_magics.core.query import CursorExpression
 
-__all__ = ["bounded", "condition", "literal", "maximum"]
+__all__ = ["bounded", "condition", "literal", "maximum", "within"]
 
 DIALECT = "postgres"
 """The sqlglot dialect nearest to DataFusion's SQL."""
@@ -59,10 +59,7 @@ def condition(cursor: CursorExpression, low: CursorValue | None, *, nulls: bool)
     if low is None:
         return "TRUE"
     expression = cursor.sql(DIALECT)
-    padded = low
-    if low.type.kind in (CursorKind.TIMESTAMP, CursorKind.TIMESTAMP_TZ):
-        padded = low.minus(timedelta(milliseconds=1)).floored(3)
-    test = f"{expression} >= {literal(padded)}"
+    test = f"{expression} >= {literal(_lowered(low))}"
     return f"({test} OR {expression} IS NULL)" if nulls else test
 
 
@@ -88,3 +85,20 @@ def bounded(
     if window.high is not None:
         parts.append(f"{expression} <= {written(window.high)}")
     return " AND ".join(parts)
+
+
+def within(window: Window, cursor: CursorExpression) -> tuple[str, str]:
+    """Two conditions for the rows in a window: one to choose files by, and an exact one to be asked of each row.
+
+    File statistics cut timestamps to milliseconds, so a bound of more digits would leave out files
+    that hold rows of the window.
+    """
+    exact = bounded(window, cursor.column, cursor.fallback) or "TRUE"
+    low = _lowered(window.low) if window.low is not None else None
+    return bounded(Window(low), cursor.column, cursor.fallback) or "TRUE", exact
+
+
+def _lowered(low: CursorValue) -> CursorValue:
+    if low.type.kind not in (CursorKind.TIMESTAMP, CursorKind.TIMESTAMP_TZ):
+        return low
+    return low.minus(timedelta(milliseconds=1)).floored(3)

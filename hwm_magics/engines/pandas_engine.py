@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from hwm_magics.connections.local import LocalConnection
 from hwm_magics.core.commit_info import app_id, loads, other_nodes, walk
 from hwm_magics.core.cursor import CursorType, CursorValue, Scalar
-from hwm_magics.core.decided import LoadPlan, LoadResult
+from hwm_magics.core.decided import LoadPlan, LoadResult, Window
 from hwm_magics.core.intent import needs_target_maximum, replaces_rows
 from hwm_magics.core.observed import CommitRecord, Existence, TargetState
 from hwm_magics.core.query import CursorExpression
@@ -21,7 +22,8 @@ from hwm_magics.engines.base import RunContext
 from hwm_magics.engines.delta_execute import Execution, Outcome, commit_mark
 from hwm_magics.engines.delta_log import LogReader
 from hwm_magics.engines.delta_open import Address, open_table
-from hwm_magics.engines.delta_read import arrow_schema_of, columns_of_table, highest, query, scalar
+from hwm_magics.engines.delta_read import arrow_schema_of, columns_of_table, highest, query, scalar, select
+from hwm_magics.engines.delta_sql import within
 from hwm_magics.engines.local_catalog import LocalCatalog, target_folder
 from hwm_magics.errors import (
     BlockedError,
@@ -35,9 +37,11 @@ from hwm_magics.errors import (
 from hwm_magics.stream import BatchStream, SparkRead
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from deltalake import DeltaTable
 
     from hwm_magics.connections.registry import Connections
+    from hwm_magics.engines.delta_upkeep import DeltaUpkeep
     from hwm_magics.engines.rows import RowCounts
 
 __all__ = ["PandasEngine"]
@@ -172,6 +176,35 @@ class DeltaTarget:
         if schema is None or cursor.column not in schema.names:
             return None
         return cursor_type_of(schema.field(cursor.column).type)
+
+    def count(self, window: Window, cursor: CursorExpression) -> int:
+        """How many rows lie in a window of the cursor."""
+        files, exact = within(window, cursor)
+        asked = f"SELECT COUNT(*) FILTER (WHERE {exact}) AS n FROM hwm_target WHERE {files}"  # noqa: S608 - quoted
+        return int(query(self._there, asked).column(0)[0].as_py())
+
+    def select(self, columns: Sequence[str], window: Window, cursor: CursorExpression) -> pa.Table:
+        """Some columns of the rows in a window, in the target's own types."""
+        import pyarrow as pa
+
+        files, exact = within(window, cursor)
+        # DataFusion asks the file statistics for each part of a condition that is no CASE.
+        where = f"{files} AND CASE WHEN {exact} THEN TRUE ELSE FALSE END"
+        return pa.Table.from_batches(select(self._there, list(columns), where))
+
+    @property
+    def upkeep(self) -> DeltaUpkeep:
+        """The care of the table."""
+        from hwm_magics.engines.delta_upkeep import DeltaUpkeep
+
+        return DeltaUpkeep(self._there)
+
+    @property
+    def _there(self) -> DeltaTable:
+        if self._table is None:
+            msg = "the target is not there"
+            raise AssertionError(msg)
+        return self._table
 
     def execute(self, plan: LoadPlan, stream: BatchStream | SparkRead, run: RunContext) -> LoadResult:
         """Carry out a plan's steps: one read, one commit."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from hwm_magics.connections.local import LocalConnection
 from hwm_magics.core.commit_info import LogEntry, decode, loads, other_nodes, walk, written
 from hwm_magics.core.cursor import CursorType, CursorValue, Scalar
-from hwm_magics.core.decided import LoadPlan, LoadResult
+from hwm_magics.core.decided import LoadPlan, LoadResult, Window
 from hwm_magics.core.intent import needs_target_maximum, replaces_rows
 from hwm_magics.core.observed import CommitRecord, Existence, TargetState
 from hwm_magics.core.query import CursorExpression
@@ -20,13 +20,14 @@ from hwm_magics.core.specs import LoadSpec, WriteSpec
 from hwm_magics.core.steps import Abilities
 from hwm_magics.engines.answers import as_highest, one_value
 from hwm_magics.engines.base import RunContext
+from hwm_magics.engines.delta_sql import bounded
 from hwm_magics.engines.local_catalog import LocalCatalog, target_folder
 from hwm_magics.engines.spark_commit import commit_mark, fresh_sequence
 from hwm_magics.engines.spark_execute import Execution, Outcome
 from hwm_magics.engines.spark_history import back_from_newest
 from hwm_magics.engines.spark_open import SparkAddress, location_of, plain_location, presence
 from hwm_magics.engines.spark_rows import columns_of_frame
-from hwm_magics.engines.spark_sql import DIALECT, name_of, path_reference
+from hwm_magics.engines.spark_sql import DIALECT, literal, name_of, path_reference, quote
 from hwm_magics.errors import (
     BlockedError,
     ConfigError,
@@ -41,9 +42,11 @@ from hwm_magics.spark.failures import condition, first_line
 from hwm_magics.spark.session import describe, is_local, verify
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import SparkSession
 
     from hwm_magics.connections.registry import Connections
+    from hwm_magics.engines.spark_upkeep import SparkUpkeep
     from hwm_magics.stream import BatchStream, SparkRead
 
 __all__ = ["SparkEngine"]
@@ -254,6 +257,28 @@ class SparkTarget:
         column = next((each for each in self.state.columns if each.name == cursor.column), None)
         return cursor_type_of(arrow_type(column.type)) if column is not None else None
 
+    def count(self, window: Window, cursor: CursorExpression) -> int:
+        """How many rows lie in a window of the cursor."""
+        where = bounded(window, cursor.column, cursor.fallback, DIALECT, literal) or "TRUE"
+        found = self._arrow(f"SELECT COUNT(*) AS n FROM {self._pinned} WHERE {where}")  # noqa: S608 - quoted
+        return int(found.column(0)[0].as_py())
+
+    def select(self, columns: Sequence[str], window: Window, cursor: CursorExpression) -> pa.Table:
+        """Some columns of the rows in a window, in the target's own types."""
+        where = bounded(window, cursor.column, cursor.fallback, DIALECT, literal) or "TRUE"
+        names = ", ".join(quote(name) for name in columns)
+        return self._arrow(f"SELECT {names} FROM {self._pinned} WHERE {where}")  # noqa: S608 - quoted
+
+    @property
+    def upkeep(self) -> SparkUpkeep:
+        """The care of the table."""
+        from hwm_magics.engines.spark_upkeep import SparkUpkeep
+
+        if self.state.version is None:
+            msg = "the target is not there"
+            raise AssertionError(msg)
+        return SparkUpkeep(self._session, self._address.reference, self.state.version)
+
     def _scalar(self, sql: str, dialect: str = "postgres") -> CursorValue | Scalar:
         if dialect != DIALECT:
             import sqlglot
@@ -261,11 +286,13 @@ class SparkTarget:
             sql = sqlglot.transpile(sql, read=dialect, write=DIALECT)[0]
         # The alias holds for the query alone, a view would be everybody's.
         asked = f"WITH hwm_target AS (SELECT * FROM {self._pinned}) SELECT * FROM ({sql})"  # noqa: S608 - quoted
+        return one_value(self._arrow(asked, sql), sql)
+
+    def _arrow(self, asked: str, sql: str = "") -> pa.Table:
         try:
-            found = self._session.sql(asked).toArrow()
+            return self._session.sql(asked).toArrow()
         except Exception as error:
-            raise self._failed(sql, error) from error
-        return one_value(found, sql)
+            raise self._failed(sql or asked, error) from error
 
     def _rows(self, sql: str) -> list[object]:
         try:

@@ -194,7 +194,7 @@ class LoadContext:
         params: Mapping[str, Scalar] | None = None,
         line_offset: int = 0,
         others: Collection[str] = (),
-        what: str = "the YAML",
+        what: str = "the text",
     ) -> Asked:
         """The loads that a text, file, mapping or spec asks for.
 

@@ -2,23 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
-from fakes.spark import forget_names, shared_session
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pyspark.sql import SparkSession
-
-
-@pytest.fixture
-def spark() -> Iterator[SparkSession]:
-    """The session; names that a test gave to its catalog are forgotten after it."""
-    session = shared_session()
-    yield session
-    forget_names(session)
 
 
 @pytest.fixture
