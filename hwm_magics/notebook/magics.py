@@ -15,6 +15,7 @@ from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, 
 from traitlets import Unicode
 
 from hwm_magics.errors import ConfigError, HwmError
+from hwm_magics.notebook import completion
 from hwm_magics.notebook.options import CONNECTIONS, LOAD, MARK, WHICH, arguments, magic, option
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class HwmMagics(Magics):
         from hwm_magics.notebook.cell import make_jobs, perform
 
         self.last_jobs = None
-        context = self._context()
+        context = self.context()
         flags = tuple(flag.replace("_", "-") for flag in _MODES if getattr(options, flag))
         choice = self._choice(flags, context)
         _say(choice.line)
@@ -236,7 +237,7 @@ class HwmMagics(Magics):
         if options.help or (cell is not None and not cell.strip()):
             self._help("hwm_connections")
             return None
-        context = self._context()
+        context = self.context()
         if cell is not None:
             made = context.add_connections(cell)
             self.added.update({each.name: each for each in made})
@@ -275,7 +276,8 @@ class HwmMagics(Magics):
         elif name == "hwm_connections":
             _say(f"\nFor example:\n\n%%hwm_connections\n{_CONNECTIONS}")
 
-    def _context(self) -> LoadContext:
+    def context(self) -> LoadContext:
+        """The hwm.yaml, connections and variables that a cell would see now."""
         from hwm_magics.jobs.context import LoadContext
 
         return LoadContext(lookup=self._names.__getitem__, added=self.added.values())
@@ -308,7 +310,7 @@ class HwmMagics(Magics):
         from hwm_magics.jobs.load_job import LoadJob
         from hwm_magics.jobs.load_jobs import LoadJobs
 
-        context = self._context()
+        context = self.context()
         overrides = Overrides(tuple(options.node))
         which = options.which
         held = self._names.get(which) if which is not None else None
@@ -385,11 +387,13 @@ def load(shell: Any) -> None:
     """Put the magics into a shell; a second time is the same as once."""
     unload(shell)
     shell.register_magics(HwmMagics)
+    completion.install(shell, shell.magics_manager.registry[HwmMagics.__name__].context)
     shell.input_transformers_cleanup.append(keep_bodies)
 
 
 def unload(shell: Any) -> None:
     """Take them out again, with their configuration."""
+    completion.uninstall(shell)
     manager = shell.magics_manager
     for kind in ("line", "cell"):
         for name in [name for name in manager.magics[kind] if name.startswith("hwm_")]:

@@ -12,7 +12,6 @@ from hwm_magics.connections.sql_server import SqlServerConnection
 from hwm_magics.connections.sqlite import SqliteConnection
 from hwm_magics.core.specs import ReadSpec
 from hwm_magics.errors import ConfigError
-from hwm_magics.sources.base import Source
 from hwm_magics.sources.sql import Driver, SqlSource
 
 __all__ = ["open_source"]
@@ -29,7 +28,7 @@ _FORMATS = {
 }
 
 
-def open_source(connection: DatabaseConnection | ObjectConnection, read: ReadSpec) -> Source:
+def open_source(connection: DatabaseConnection | ObjectConnection, read: ReadSpec) -> SqlSource:
     """Connect to a source.
 
     Args:

@@ -92,12 +92,14 @@ def registered(shell) -> list[str]:
 def test_unloading_takes_magics_and_configuration_away(bare_shell):
     shell = bare_shell.shell
     cleanup = list(shell.input_transformers_cleanup)
+    matchers = list(shell.Completer.custom_matchers)
     bare_shell("%load_ext hwm_magics")
     assert registered(shell) == MAGICS
     assert bare_shell("%config HwmMagics.mode = 'plan'").error is None
     bare_shell("%unload_ext hwm_magics")
     assert registered(shell) == []
     assert shell.input_transformers_cleanup == cleanup
+    assert shell.Completer.custom_matchers == matchers
     assert not [each for each in shell.configurables if type(each).__name__ == "HwmMagics"]
     assert "HwmMagics" not in bare_shell("%config").printed
 
@@ -110,6 +112,7 @@ def test_loading_twice_and_reloading_are_the_same_as_loading_once(bare_shell):
     hwm_magics.load_ipython_extension(shell)
     assert registered(shell) == MAGICS
     assert sum(type(each).__name__ == "HwmMagics" for each in shell.configurables) == 1
+    assert len(shell.Completer.custom_matchers) == 1
     assert (
         sum(getattr(each, "__name__", "") == "keep_bodies" for each in shell.input_transformers_cleanup) == 1
     )
