@@ -14,6 +14,7 @@ from IPython.core.completer import (
     context_matcher,
 )
 
+from hwm_magics.notebook.examples import EXAMPLES
 from hwm_magics.notebook.options import LOAD
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__ = ["install", "uninstall"]
 
 _IDENTIFIER = "hwm_magics.completion"
 _HEAD = re.compile(r"%%(hwm_load|hwm_connections)\b[^\n]*\n")
+_EXAMPLE = re.compile(r"%hwm_example\s+([\w-]*)\Z")
 _OPTIONS = re.compile(r"%%?hwm_load\b[^\n]*\s(--?[\w-]*)\Z")
 _BARE = re.compile(r"[A-Za-z_][\w.$-]*")
 _NOT_BARE = frozenset({"true", "false", "null", "yes", "no", "on", "off"})
@@ -68,6 +70,9 @@ def _matcher(
         text = asked.full_text
         before = "".join(text.splitlines(keepends=True)[: asked.cursor_line])
         offset = len(before) + asked.cursor_position
+        example = _EXAMPLE.match(text[:offset])
+        if example is not None:
+            return _result(example[1], [SimpleCompletion(each.name, type="example") for each in EXAMPLES])
         option = _OPTIONS.match(text[:offset]) if "\n" not in text[:offset] else None
         if option is not None:
             names = [name for each in LOAD for name in each.names if name.startswith("--")]

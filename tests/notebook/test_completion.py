@@ -110,6 +110,7 @@ def test_connections_of_the_session_are_proposed_and_their_cells_completed(compl
 
 def test_options_are_proposed_on_the_magics_own_line(complete):
     assert complete("%%hwm_load job --d|^", "") == ["--dry-run"]
+    assert complete("%hwm_example ups|^", "") == ["upsert"]
 
 
 def test_other_cells_are_left_to_python(complete, shell):

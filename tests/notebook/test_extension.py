@@ -25,6 +25,7 @@ HEAVY = [
 MAGICS = [
     "hwm_connections",
     "hwm_debug",
+    "hwm_example",
     "hwm_history",
     "hwm_load",
     "hwm_plan",
@@ -121,8 +122,6 @@ def test_loading_twice_and_reloading_are_the_same_as_loading_once(bare_shell):
 def test_every_magic_documents_its_options(bare_shell):
     bare_shell("%load_ext hwm_magics")
     for name in MAGICS:
-        if name == "hwm_debug":
-            continue
         magic = bare_shell.shell.find_line_magic(name) or bare_shell.shell.find_cell_magic(name)
         for action in magic.parser._actions:
             assert action.help, (name, action)
