@@ -216,6 +216,14 @@ class HwmMagics(Magics):
             return None
         context, loads = self._loads(options)
         label, records = context.history(loads, options.limit)
+        if options.plot:
+            from hwm_magics.notebook.history_view import pictures
+
+            shell: Any = self.shell
+            for picture in pictures(records):
+                _say(picture.text)
+                if getattr(shell, "kernel", None) is not None:
+                    shell.display_pub.publish(*picture.bundle)
         return history_table(records, f"Loads into {label}, newest first")
 
     @magic(line_magic, *MARK, *WHICH)

@@ -19,6 +19,7 @@ HEAVY = [
     "pydantic",
     "sqlglot",
     "ipywidgets",
+    "matplotlib",
     "sqlalchemy",
     "yaml",
 ]
