@@ -9,6 +9,7 @@ from hwm_magics.core.cursor import CursorValue
 __all__ = ["has_zone", "moment", "span"]
 
 _FEW = 10
+_UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
 
 
 def moment(value: CursorValue) -> datetime | None:
@@ -39,12 +40,9 @@ def span(length: timedelta) -> str:
     seconds = round(abs(length.total_seconds()))
     if seconds < _FEW:
         return "a few seconds"
-    days, rest = divmod(seconds, 86_400)
-    hours, rest = divmod(rest, 3_600)
-    minutes, left = divmod(rest, 60)
-    kept = [
-        f"{number:,} {unit}"
-        for number, unit in ((days, "d"), (hours, "h"), (minutes, "min"), (left, "s"))
-        if number
-    ]
-    return " ".join(kept[:2])
+    for size, unit, smaller, name in _UNITS:
+        if seconds >= size:
+            whole, rest = divmod(seconds, size)
+            part = rest // smaller
+            return f"{whole:,} {unit}" + (f" {part} {name}" if part else "")
+    return f"{seconds} s"

@@ -96,7 +96,8 @@ def test_a_mark_stands_for_a_moment_when_it_is_a_time(value, expected):
 def test_spans_are_told_in_two_units():
     assert span(timedelta(seconds=3)) == "a few seconds"
     assert span(timedelta(hours=2, minutes=10, seconds=5)) == "2 h 10 min"
-    assert span(timedelta(days=-4)) == "4 d"
+    assert span(timedelta(days=-4, seconds=-5)) == "4 d"
+    assert span(timedelta(seconds=59)) == "59 s"
 
 
 def picture_of(png: bytes):
