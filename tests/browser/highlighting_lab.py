@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ import nbformat
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from playwright.sync_api import Page
 
@@ -36,6 +37,13 @@ FLAGS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ]
 PATIENCE = 60
+# A key that is pressed before there is a kernel is lost.
+KERNEL_IS_THERE = """async () => {
+  const panel = window.jupyterapp.shell.currentWidget;
+  await panel.context.ready;
+  await panel.sessionContext.ready;
+  await panel.sessionContext.session.kernel.info;
+}"""
 
 
 def require_chromium() -> str:
@@ -45,6 +53,15 @@ def require_chromium() -> str:
     if os.environ.get("CI") == "true":
         pytest.fail("Chromium is missing: install it, or name it in the variable CHROMIUM")
     pytest.skip("needs Chromium")
+
+
+def in_a_thread(look: Callable[[], None]) -> None:
+    """Run what uses a browser in a thread of its own.
+
+    Playwright's sync API can be started once a thread, and other tests may hold this one's.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(look).result()
 
 
 def build_wheel(folder: Path) -> Path:
@@ -170,6 +187,7 @@ def open_page(address: str, path: str) -> Iterator[tuple[Page, list[str]]]:
             page.evaluate("() => window.jupyterapp.restored")
             page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for()
             page.locator("#jupyterlab-splash").wait_for(state="detached")
+            page.evaluate(KERNEL_IS_THERE)
             yield page, errors
         finally:
             browser.close()
