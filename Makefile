@@ -6,16 +6,16 @@ VENV := .venv
 PY := $(VENV)/bin/python
 # Test processes side by side. `pytest -n auto` counts physical cores and takes two threads for one.
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
-EVERYTHING := azure,jobs,keyring,odbc,postgres,s3,spark,sqlserver,dev
+EVERYTHING := azure,jobs,keyring,odbc,plot,postgres,s3,spark,sqlserver,dev
 LIGHT_STAMP := $(VENV)/.stamp-light
 FULL_STAMP := $(VENV)/.stamp-full
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv servers jars demo test quick lint types bench docs clean
+.PHONY: help venv servers jars demo test quick lint types bench docs notebooks clean
 
 help: ## Lists these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(FULL_STAMP) ## Makes .venv with everything that development needs
 
@@ -41,6 +41,9 @@ bench: $(FULL_STAMP) ## Measures against the bare libraries and the peers, as ra
 
 docs: $(FULL_STAMP) ## Writes the generated pages of docs/ again
 	$(PY) docs/generate.py
+
+notebooks: $(FULL_STAMP) ## Runs the notebooks and saves them with their outputs
+	$(PY) notebooks/execute.py
 
 clean: ## Removes caches and built files; .venv stays
 	rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -41,8 +41,8 @@ def main() -> int:
     print(f"Every order is in the lake exactly once, as it is in the shop: {'yes' if exact else 'NO'}")
     print(f"Done in {time.perf_counter() - started:.0f} s. Look at:")
     print(f"  {RUN / 'quickstart.ipynb'}   the executed notebook")
-    print(f"  {RUN / 'lake' / 'raw' / 'orders'}        the Delta table")
-    print(f"  {RUN / 'shop.db'}              the source")
+    print(f"  {RUN / 'scratch' / 'lake' / 'raw' / 'orders'}   the Delta table")
+    print(f"  {RUN / 'scratch' / 'shop.db'}   the source")
     return 0 if exact else 1
 
 
@@ -56,12 +56,12 @@ def _told(cell: nbformat.NotebookNode) -> str:
 
 
 def _every_order_once() -> bool:
-    with sqlite3.connect(RUN / "shop.db") as shop:
+    with sqlite3.connect(RUN / "scratch" / "shop.db") as shop:
         source = shop.execute(
             "SELECT COUNT(*), SUM(order_id), COUNT(DISTINCT updated_at) FROM orders"
         ).fetchone()
     shop.close()
-    lake = DeltaTable(RUN / "lake" / "raw" / "orders")
+    lake = DeltaTable(RUN / "scratch" / "lake" / "raw" / "orders")
     sql = "SELECT COUNT(*), SUM(order_id), COUNT(DISTINCT updated_at) FROM orders"
     found = QueryBuilder().register("orders", lake).execute(sql).read_all()
     return tuple(found.column(number)[0].as_py() for number in range(3)) == source

@@ -93,13 +93,16 @@ def _families() -> list[str]:
 
 
 def _magics() -> list[str]:
+    names = sorted({name for kind in HwmMagics.magics.values() for name in kind})
     found = []
-    for kind, sign in (("line", "%"), ("cell", "%%")):
-        for name in sorted(HwmMagics.magics[kind]):
-            method = getattr(HwmMagics, name)
-            parser = getattr(method, "parser", None)
-            told = parser.format_help() if parser is not None else inspect.getdoc(method) or ""
-            found += [f"### `{sign}{name}`", "```text\n" + told.strip().removeprefix("::").strip() + "\n```"]
+    for name in names:
+        called = [
+            f"`{sign}{name}`"
+            for sign, kind in (("%%", "cell"), ("%", "line"))
+            if name in HwmMagics.magics[kind]
+        ]
+        told = inspect.getdoc(getattr(HwmMagics, name)) or ""
+        found += [f"### {', '.join(called)}", f"```text\n{told.strip()}\n```"]
     return found
 
 

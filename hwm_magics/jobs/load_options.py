@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from hwm_magics.errors import ConfigError
 
-__all__ = ["LOAD", "NODE", "PARAM", "Option", "flag", "option", "read_line", "several", "words"]
+__all__ = ["HELP", "LOAD", "NODE", "PARAM", "Option", "flag", "option", "read_line", "several", "words"]
 
 
 class Option(NamedTuple):
@@ -36,6 +36,8 @@ def several(name: str, metavar: str, told: str) -> Option:
 PARAM = several("--param", "K=V", "values for ${K}")
 NODE = several("--node", "NAME", "these nodes only")
 
+HELP = flag("--help", "show this page")
+
 LOAD = (
     option("var", nargs="?", help="the variable that gets the LoadJob; name it before the options"),
     flag("--plan", "show the plan, and neither ask nor write"),
@@ -49,7 +51,7 @@ LOAD = (
     option("--backfill", metavar="LOW..HIGH", help="load this window again; the watermark stays"),
     flag("--fail-if-stale", "when running: fail if a race changes what was planned"),
     flag("--quiet", "don't give the job as the cell's value"),
-    flag("--help", "show these options and an example"),
+    HELP,
 )
 
 

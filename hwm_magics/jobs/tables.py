@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from html import escape
 from typing import TYPE_CHECKING
 
 from hwm_magics.connections.secrets import scrub
 from hwm_magics.core.commit_info import written
+from hwm_magics.core.moments import has_zone, moment, span
 
 if TYPE_CHECKING:
     from hwm_magics.app import TargetStatus
@@ -102,21 +104,64 @@ def _md(text: str) -> str:
     return flat
 
 
-def status_table(statuses: Sequence[TargetStatus]) -> Table:
-    """How targets stand, one row a load."""
+def status_table(statuses: Sequence[TargetStatus], now: datetime | None = None) -> Table:
+    """How targets stand, one row a load.
+
+    Args:
+        statuses: How they stand.
+        now: The clock that ages are told by; this machine's by default.
+    """
+    now = now or datetime.now(UTC)
     rows = []
+    zoned = True
     for each in statuses:
         mark = f"{each.watermark.column} = {each.watermark}" if each.watermark is not None else "none"
         if each.watermark is not None and each.watermark.origin == "data":
             mark += " (from the data)"
-        last = "none"
+        time = moment(each.watermark.value) if each.watermark is not None else None
+        if each.watermark is not None and time is not None:
+            zoned = zoned and has_zone(each.watermark.value)
+        last, ago = "none", ""
         if each.last is not None:
             last = f"{each.last.kind}, version {each.last.version}{_when(each.last)}"
+            ago = _age(each.last.committed_at, now)
         told = "; ".join((each.evidence, *each.events))
         version = "" if each.version is None else str(each.version)
-        rows.append(_clean(each.node, each.existence.value, version, mark, last, each.location, told))
-    headings = ("node", "target", "version", "watermark", "last load", "location", "seen")
-    return Table("Targets", headings, tuple(rows))
+        rows.append(
+            _clean(
+                each.node,
+                each.existence.value,
+                version,
+                mark,
+                _age(time, now),
+                last,
+                ago,
+                each.location,
+                told,
+            )
+        )
+    title = f"Targets at {now:%Y-%m-%d %H:%M:%S} UTC"
+    if not zoned:
+        title += "; a mark without a zone is taken as UTC"
+    headings = (
+        "node",
+        "target",
+        "version",
+        "watermark",
+        "mark's age",
+        "last load",
+        "load's age",
+        "location",
+        "seen",
+    )
+    return Table(title, headings, tuple(rows))
+
+
+def _age(then: datetime | None, now: datetime) -> str:
+    if then is None:
+        return ""
+    length = now - then
+    return span(length) if length >= timedelta() else f"{span(length)} ahead of the clock"
 
 
 def history_table(records: Sequence[CommitRecord], title: str = "Loads, newest first") -> Table:

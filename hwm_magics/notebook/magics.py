@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -11,11 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from IPython.core.error import UsageError
-from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, magics_class
+from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 from traitlets import Unicode
 
 from hwm_magics.errors import ConfigError, HwmError
-from hwm_magics.notebook.options import CONNECTIONS, LOAD, MARK, WHICH, arguments, magic, option
+from hwm_magics.notebook import completion
+from hwm_magics.notebook.options import (
+    CONNECTIONS,
+    EXAMPLE,
+    HELP,
+    HISTORY,
+    LOAD,
+    MARK,
+    WHICH,
+    arguments,
+    magic,
+)
 
 if TYPE_CHECKING:
     from hwm_magics.connections.base import Connection
@@ -78,14 +90,19 @@ class HwmMagics(Magics):
         self.added: dict[str, Connection] = {}
         self.cards: list[Card] = []
 
-    @magic(cell_magic, *LOAD)
+    @magic(line_cell_magic, *LOAD)
     @guarded
-    def hwm_load(self, line: str, cell: str) -> LoadJob | LoadJobs | None:
+    def hwm_load(self, line: str, cell: str | None = None) -> LoadJob | LoadJobs | None:
         """Load what is new from a SQL source into a Delta table. The cell's body is YAML."""
         options = arguments(self.hwm_load, line)
-        if options.help or not cell.strip():
+        if options.help or not (cell if cell is not None else line).strip():
             self._help("hwm_load")
             return None
+        if cell is None:
+            raise ConfigError(
+                "%hwm_load is a line without a body, so there is nothing to load",
+                hint="write %%hwm_load, and the YAML below it; %hwm_example shows some",
+            )
         if options.var is not None and not options.var.isidentifier():
             raise ConfigError(
                 f"{options.var!r} can't be the name of a variable",
@@ -106,7 +123,7 @@ class HwmMagics(Magics):
         from hwm_magics.notebook.cell import make_jobs, perform
 
         self.last_jobs = self.last_error = None
-        context = self._context()
+        context = self.context()
         flags = tuple(flag.replace("_", "-") for flag in _MODES if getattr(options, flag))
         choice = self._choice(flags, context)
         _say(choice.line)
@@ -192,7 +209,7 @@ class HwmMagics(Magics):
         context, loads = self._loads(options)
         return status_table([context.workspace.status(load) for load in loads])
 
-    @magic(line_magic, option("--limit", type=int, default=20, help="at most so many, newest first"), *WHICH)
+    @magic(line_magic, *HISTORY, *WHICH)
     @guarded
     def hwm_history(self, line: str) -> Table | None:
         """Show the loads that a target's own log knows, newest first."""
@@ -204,6 +221,14 @@ class HwmMagics(Magics):
             return None
         context, loads = self._loads(options)
         label, records = context.history(loads, options.limit)
+        if options.plot:
+            from hwm_magics.notebook.history_view import pictures
+
+            shell: Any = self.shell
+            for picture in pictures(records):
+                _say(picture.text)
+                if getattr(shell, "kernel", None) is not None:
+                    shell.display_pub.publish(*picture.bundle)
         return history_table(records, f"Loads into {label}, newest first")
 
     @magic(line_magic, *MARK, *WHICH)
@@ -243,7 +268,7 @@ class HwmMagics(Magics):
         if options.help or (cell is not None and not cell.strip()):
             self._help("hwm_connections")
             return None
-        context = self._context()
+        context = self.context()
         if cell is not None:
             made = context.add_connections(cell)
             self.added.update({each.name: each for each in made})
@@ -261,10 +286,38 @@ class HwmMagics(Magics):
             return connections_table(described)
         return connections_table(described, {each["name"]: context.test(each["name"]) for each in described})
 
-    @magic(line_magic)
+    @magic(line_magic, *EXAMPLE)
     @guarded
-    def hwm_debug(self, _line: str) -> None:
+    def hwm_example(self, line: str) -> Table | None:
+        """List working examples of load cells, or make one of them the next cell."""
+        from hwm_magics.connections.words import did_you_mean
+        from hwm_magics.jobs.tables import Table
+        from hwm_magics.notebook.examples import EXAMPLES
+
+        options = arguments(self.hwm_example, line)
+        if options.help:
+            self._help("hwm_example")
+            return None
+        if options.name is None:
+            rows = tuple((each.name, each.told) for each in EXAMPLES)
+            return Table("Examples, for %hwm_example NAME", ("name", "what it shows"), rows)
+        cells = {each.name: each.cell for each in EXAMPLES}
+        if options.name not in cells:
+            raise ConfigError(
+                f"there is no example named {options.name!r}{did_you_mean(options.name, cells)}",
+                hint="%hwm_example lists them",
+            )
+        shell: Any = self.shell
+        shell.set_next_input(cells[options.name])
+        return None
+
+    @magic(line_magic, HELP)
+    @guarded
+    def hwm_debug(self, line: str) -> None:
         """Show the whole traceback of the last error, with what caused it, without secrets."""
+        if arguments(self.hwm_debug, line).help:
+            self._help("hwm_debug")
+            return
         from hwm_magics.jobs.failures import debug_text
 
         jobs = self.last_jobs
@@ -272,16 +325,10 @@ class HwmMagics(Magics):
         _say(debug_text(error) if error is not None else "There was no error.")
 
     def _help(self, name: str) -> None:
-        from hwm_magics.config.schema import EXAMPLE
+        _say(inspect.getdoc(getattr(self, name)) or "")
 
-        method = getattr(self, name)
-        _say(method.parser.format_help().replace("::\n\n", "").rstrip())
-        if name == "hwm_load":
-            _say(f"\nFor example:\n\n%%hwm_load job\n{EXAMPLE}")
-        elif name == "hwm_connections":
-            _say(f"\nFor example:\n\n%%hwm_connections\n{_CONNECTIONS}")
-
-    def _context(self) -> LoadContext:
+    def context(self) -> LoadContext:
+        """The hwm.yaml, connections and variables that a cell would see now."""
         from hwm_magics.jobs.context import LoadContext
 
         return LoadContext(lookup=self._names.__getitem__, added=self.added.values())
@@ -314,7 +361,7 @@ class HwmMagics(Magics):
         from hwm_magics.jobs.load_job import LoadJob
         from hwm_magics.jobs.load_jobs import LoadJobs
 
-        context = self._context()
+        context = self.context()
         overrides = Overrides(tuple(options.node))
         which = options.which
         held = self._names.get(which) if which is not None else None
@@ -351,12 +398,6 @@ class HwmMagics(Magics):
         return tuple(self.seen[name] for name in names)
 
 
-_CONNECTIONS = """\
-shop: {type: sqlite, database: shop.db}
-lake: {type: local, root: ./lake}
-"""
-
-
 def _say(line: str) -> None:
     """Print for the reader of the cell."""
     print(line, flush=True)  # noqa: T201 - a cell's plain output is print's
@@ -391,11 +432,13 @@ def load(shell: Any) -> None:
     """Put the magics into a shell; a second time is the same as once."""
     unload(shell)
     shell.register_magics(HwmMagics)
+    completion.install(shell, shell.magics_manager.registry[HwmMagics.__name__].context)
     shell.input_transformers_cleanup.append(keep_bodies)
 
 
 def unload(shell: Any) -> None:
     """Take them out again, with their configuration."""
+    completion.uninstall(shell)
     manager = shell.magics_manager
     for kind in ("line", "cell"):
         for name in [name for name in manager.magics[kind] if name.startswith("hwm_")]:

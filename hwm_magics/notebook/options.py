@@ -7,17 +7,28 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from IPython.core import magic_arguments
-from IPython.core.magic import no_var_expand
+from IPython.core.magic import line_magic, no_var_expand
 
-from hwm_magics.jobs.load_options import LOAD, NODE, PARAM, Option, flag, option, words
+from hwm_magics.jobs.load_options import HELP, LOAD, NODE, PARAM, Option, flag, option, words
+from hwm_magics.notebook.manual import page
 
-__all__ = ["CONNECTIONS", "LOAD", "MARK", "WHICH", "Option", "arguments", "magic", "option"]
+__all__ = [
+    "CONNECTIONS",
+    "EXAMPLE",
+    "HELP",
+    "HISTORY",
+    "LOAD",
+    "MARK",
+    "WHICH",
+    "Option",
+    "arguments",
+    "magic",
+    "option",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-
-_HELP = flag("--help", "show these options")
 
 WHICH = (
     option(
@@ -27,7 +38,7 @@ WHICH = (
     ),
     NODE,
     PARAM,
-    _HELP,
+    HELP,
 )
 
 MARK = (
@@ -35,14 +46,24 @@ MARK = (
     flag("--adopt", "count everything up to the target's highest value as loaded"),
 )
 
+HISTORY = (
+    option("--limit", type=int, default=20, metavar="N", help="at most so many, newest first (20)"),
+    flag("--plot", "show a picture as well; needs hwm-magics[plot]"),
+)
+
+EXAMPLE = (
+    option("name", nargs="?", help="the example that becomes the next cell; without it they are listed"),
+    HELP,
+)
+
 CONNECTIONS = (
     option("action", nargs="?", default="list", help="list (the default) or test"),
-    flag("--help", "show these options and an example"),
+    HELP,
 )
 
 
 def magic(kind: object, *options: Option) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Make a method a magic with options; ``%name?`` documents them.
+    """Make a method a magic with options, whose docstring is its manual page: ``%name?`` shows it.
 
     Args:
         kind: IPython's ``line_magic``, ``cell_magic`` or ``line_cell_magic``.
@@ -51,13 +72,17 @@ def magic(kind: object, *options: Option) -> Callable[[Callable[P, R]], Callable
     argument: Any = magic_arguments.argument
     finish: Any = magic_arguments.magic_arguments
     mark: Any = kind
+    sign = "%" if kind is line_magic else "%%"
 
     def decorate(method: Callable[P, R]) -> Callable[P, R]:
         made: Any = method
+        summary = (method.__doc__ or "").strip()
         for names, settings in reversed(options):
             made = argument(*names, **settings)(made)
+        made = finish()(made)
+        made.__doc__ = page(made.__name__, sign, summary, options)
         # IPython must leave `{}` and `$` alone: they are the YAML's and the query's.
-        finished: Callable[P, R] = no_var_expand(mark(finish()(made)))
+        finished: Callable[P, R] = no_var_expand(mark(made))
         return finished
 
     return decorate

@@ -14,7 +14,6 @@ from hwm_magics.connections.sql_server import SqlServerConnection
 from hwm_magics.connections.sqlite import SqliteConnection
 from hwm_magics.core.specs import ReadSpec
 from hwm_magics.errors import ConfigError
-from hwm_magics.sources.base import Source
 from hwm_magics.sources.sql import Driver, SqlSource
 
 __all__ = ["open_source"]
@@ -34,7 +33,7 @@ _IN_USE: dict[int, threading.RLock] = {}
 """One lock for each object of a notebook that serves as a connection, by its id."""
 
 
-def open_source(connection: DatabaseConnection | ObjectConnection, read: ReadSpec) -> Source:
+def open_source(connection: DatabaseConnection | ObjectConnection, read: ReadSpec) -> SqlSource:
     """Connect to a source.
 
     Two loads that read through one connection of the notebook would disturb each other: the second waits

@@ -14,6 +14,7 @@ from hwm_magics.core.decided import Window
 from hwm_magics.core.observed import Column, SourceIdentity, SourceState
 from hwm_magics.core.query import SourceQuery, Way
 from hwm_magics.core.specs import ReadSpec
+from hwm_magics.core.sql_names import quote_table, table_parts
 from hwm_magics.core.statement import Param, Statement
 from hwm_magics.sources.base import BatchStream, SourceRequest
 from hwm_magics.sources.catalog import own_columns
@@ -280,6 +281,23 @@ class SqlSource:
             rows = self.rows(statement)
         value = rows[0][0] if rows else None
         return value if value is None or isinstance(value, int) else str(value)
+
+    def tables(self) -> tuple[str, ...]:
+        """Names of the database's tables, as far as its catalog tells them."""
+        with self.driver.reading():
+            return self.driver.dialect.tables(self.ask)
+
+    def table_columns(self, table: str) -> tuple[str, ...]:
+        """Names of a table's columns, in order.
+
+        Args:
+            table: Its name, as under ``table:``.
+        """
+        name = self.dialect
+        quoted = quote_table(table_parts(table, name), name)
+        asked = Statement((f"SELECT * FROM {quoted} WHERE 1 = 0",))  # noqa: S608 - quoted
+        with self.driver.reading():
+            return tuple(column.name for column in self.driver.describe(asked))
 
     def close(self) -> None:
         """See :meth:`~hwm_magics.sources.base.Source.close`."""

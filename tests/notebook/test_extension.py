@@ -19,12 +19,14 @@ HEAVY = [
     "pydantic",
     "sqlglot",
     "ipywidgets",
+    "matplotlib",
     "sqlalchemy",
     "yaml",
 ]
 MAGICS = [
     "hwm_connections",
     "hwm_debug",
+    "hwm_example",
     "hwm_history",
     "hwm_load",
     "hwm_plan",
@@ -92,12 +94,14 @@ def registered(shell) -> list[str]:
 def test_unloading_takes_magics_and_configuration_away(bare_shell):
     shell = bare_shell.shell
     cleanup = list(shell.input_transformers_cleanup)
+    matchers = list(shell.Completer.custom_matchers)
     bare_shell("%load_ext hwm_magics")
     assert registered(shell) == MAGICS
     assert bare_shell("%config HwmMagics.mode = 'plan'").error is None
     bare_shell("%unload_ext hwm_magics")
     assert registered(shell) == []
     assert shell.input_transformers_cleanup == cleanup
+    assert shell.Completer.custom_matchers == matchers
     assert not [each for each in shell.configurables if type(each).__name__ == "HwmMagics"]
     assert "HwmMagics" not in bare_shell("%config").printed
 
@@ -110,6 +114,7 @@ def test_loading_twice_and_reloading_are_the_same_as_loading_once(bare_shell):
     hwm_magics.load_ipython_extension(shell)
     assert registered(shell) == MAGICS
     assert sum(type(each).__name__ == "HwmMagics" for each in shell.configurables) == 1
+    assert len(shell.Completer.custom_matchers) == 1
     assert (
         sum(getattr(each, "__name__", "") == "keep_bodies" for each in shell.input_transformers_cleanup) == 1
     )
@@ -118,8 +123,6 @@ def test_loading_twice_and_reloading_are_the_same_as_loading_once(bare_shell):
 def test_every_magic_documents_its_options(bare_shell):
     bare_shell("%load_ext hwm_magics")
     for name in MAGICS:
-        if name == "hwm_debug":
-            continue
         magic = bare_shell.shell.find_line_magic(name) or bare_shell.shell.find_cell_magic(name)
         for action in magic.parser._actions:
             assert action.help, (name, action)

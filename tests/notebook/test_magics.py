@@ -263,17 +263,6 @@ def test_an_empty_cell_or_help_shows_the_options_and_an_example(shell, project, 
     assert "%%hwm_load job" in told.printed
 
 
-def test_the_example_of_the_help_works(shell, project):
-    example = shell("%%hwm_load --help").printed.partition("For example:\n\n")[2]
-    shell(
-        "%%hwm_connections\nsql_server: {type: sqlite, database: shop.db, attach: {dbo: shop.db}}\n"
-        "lake: {type: local, root: ./lake}"
-    )
-    cell = shell(example.replace("%%hwm_load job", "%%hwm_load job --run"))
-    assert cell.error is None, cell.everything
-    assert project.ids() == [1, 2, 3]
-
-
 @pytest.mark.parametrize("name", ["plan", "status", "history", "watermark", "connections"])
 def test_every_magic_has_help(shell, name):
     cell = shell(f"%hwm_{name} --help")

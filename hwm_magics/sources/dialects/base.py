@@ -202,7 +202,7 @@ class Dialect:
         return None
 
     def tables(self, ask: Ask) -> tuple[str, ...]:
-        """Names of tables, to suggest one when a name is wrong."""
+        """Names of tables, to suggest one when a name is wrong or being written."""
         del ask
         return ()
 

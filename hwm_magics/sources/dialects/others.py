@@ -56,6 +56,10 @@ class MySql(Dialect):
         ((server, database),) = ask("SELECT @@server_uuid, DATABASE()")
         return SourceIdentity(f"mysql/{server}/{database}", text=f"MySQL database {database} on {place}")
 
+    def tables(self, ask: Ask) -> tuple[str, ...]:
+        rows = ask("SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = DATABASE()")
+        return tuple(str(name) for (name,) in rows)
+
 
 @dataclass(frozen=True, slots=True)
 class Oracle(Dialect):
@@ -103,6 +107,10 @@ class Oracle(Dialect):
         )
         return SourceIdentity(f"oracle/{database}/{service}", text=f"Oracle database {service} on {place}")
 
+    def tables(self, ask: Ask) -> tuple[str, ...]:
+        rows = ask("SELECT TABLE_NAME FROM USER_TABLES UNION ALL SELECT VIEW_NAME FROM USER_VIEWS")
+        return tuple(str(name) for (name,) in rows)
+
 
 @dataclass(frozen=True, slots=True)
 class DuckDb(Dialect):
@@ -121,6 +129,13 @@ class DuckDb(Dialect):
     def identity(self, ask: Ask, place: str) -> SourceIdentity:
         del ask
         return SourceIdentity(text=f"DuckDB database {place}")
+
+    def tables(self, ask: Ask) -> tuple[str, ...]:
+        rows = ask(
+            "SELECT CASE WHEN table_schema = current_schema() THEN '' ELSE table_schema || '.' END || table_name "
+            "FROM information_schema.tables WHERE table_catalog = current_database()"
+        )
+        return tuple(str(name) for (name,) in rows)
 
 
 @dataclass(frozen=True, slots=True)
