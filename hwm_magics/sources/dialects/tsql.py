@@ -53,8 +53,9 @@ _TYPES = {
     "ntext": "string",
     "sysname": "string",
 }
+_EXPRESS = 4
+"""The last of the engine editions that are installed, and not rented."""
 _TEXTS = frozenset({"char", "varchar", "nchar", "nvarchar", "text", "ntext", "sysname"})
-_MICRO = 6
 
 
 def _base(native: str) -> tuple[str, int | None]:
@@ -169,10 +170,11 @@ class TSql(Dialect):
             # Drivers disagree on how to deliver it; all deliver text.
             column = Column(described.name, "timestamp", described.nullable, native)
             return Wire(column, _instant, (pa.string(),), cast=f"CONVERT(varchar(34), {name}, 121)")
-        if base == "datetime2" and (_kept(native) or 0) > _MICRO:
-            # Cut and not rounded, as a watermark above its row would lose the next ones.
+        if base == "datetime2":
+            # Asked for as microseconds, which drivers cut to: nanoseconds would not reach the year 9999. Cut and
+            # not rounded, as a watermark above its row would lose the next ones.
             column = Column(described.name, "timestamp_ntz", described.nullable, native)
-            return Wire(column, parsed, (pa.string(),), cast=f"CONVERT(varchar(26), {name}, 121)")
+            return Wire(column, as_is, (pa.timestamp("us"),))
         if base == "uniqueidentifier":
             return self._wire(described, "string", f"LOWER(CONVERT(varchar(36), {name}))")
         if base == "time":
@@ -211,12 +213,34 @@ class TSql(Dialect):
         return f"{expression} NOT LIKE '{pattern.replace('9', '[0-9]')}'"
 
     def identity(self, ask: Ask, place: str) -> SourceIdentity:
-        ((server, database),) = ask(
-            "SELECT CAST(@@SERVERNAME AS nvarchar(256)), CAST(DB_NAME() AS nvarchar(256))"
+        named = "SELECT CAST(@@SERVERNAME AS nvarchar(256)), CAST(DB_NAME() AS nvarchar(256))"
+        group = (
+            "(SELECT CAST(d.group_database_id AS nvarchar(36)) FROM sys.databases d WHERE d.name = DB_NAME())"
         )
+        try:
+            ((server, database, edition, shared),) = ask(
+                f"{named}, CAST(SERVERPROPERTY('EngineEdition') AS int), {group}"
+            )
+        except QueryError:
+            # Azure Synapse knows of no availability groups.
+            ((server, database),) = ask(named)
+            edition, shared = 0, None
+        # All replicas of a group hold one database, whichever of them a listener leads to. In Azure the server's
+        # name stays, and what lies beneath may move.
+        known = shared is not None and int(edition or 0) <= _EXPRESS
         return SourceIdentity(
-            f"sql_server/{server}/{database}", text=f"SQL Server database {database} on {place or server}"
+            f"sql_server/group/{str(shared).lower()}" if known else f"sql_server/{server}/{database}",
+            text=f"SQL Server database {database} on {place or server}",
         )
+
+    def fence(self, ask: Ask, kind: CursorType) -> tuple[str | None, bool]:
+        if kind.kind is not CursorKind.ROWVERSION:
+            return None, True
+        ((active, updateable),) = ask(
+            "SELECT CONVERT(varchar(18), MIN_ACTIVE_ROWVERSION(), 1), "
+            "CAST(DATABASEPROPERTYEX(DB_NAME(), 'Updateability') AS nvarchar(60))"
+        )
+        return str(active), updateable != "READ_ONLY"
 
     def facts(self, ask: Ask, table: str) -> TableFacts | None:
         try:
