@@ -207,7 +207,7 @@ def _from_constant(value: object, kind: SqlType, target: SqlType) -> object:
         return value * OFFSETS + OFFSETS // 2
     if target.name == "datetimeoffset" and isinstance(value, dt.date):
         value = dt.datetime.combine(value, dt.time())
-    if target.name in INTEGERS and isinstance(value, Decimal) and abs(value) >= 2**63:
+    if target.name in INTEGERS and isinstance(value, Decimal) and not -(2**63) <= value < 2**63:
         raise overflow(target)
     return to_storage(value, target)
 
