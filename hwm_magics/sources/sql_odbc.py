@@ -20,8 +20,10 @@ from hwm_magics.errors import SourceError
 from hwm_magics.sources.descriptions import described
 from hwm_magics.sources.dialects import Dialect, dialect_of
 from hwm_magics.sources.dialects.postgres import with_natives as postgres_natives
+from hwm_magics.sources.dialects.tsql import described as tsql_described
 from hwm_magics.sources.dialects.tsql import with_natives as tsql_natives
-from hwm_magics.sources.failures import failure, incomplete, not_installed
+from hwm_magics.sources.failures import failure, incomplete, lacks_table, not_installed
+from hwm_magics.sources.probing import refuse_unreachable
 from hwm_magics.sources.rendering import render, with_literals
 from hwm_magics.sources.sql import RawStream
 from hwm_magics.sources.sql_dbapi import PythonDriver, dialect_by_dbms, of_object
@@ -36,6 +38,7 @@ _TEXT = 64 * 1024
 """The longest text or bytes, where the database names no bound; read.options.max_text_size raises it."""
 _CONNECT_SECONDS = 10
 _DBMS_NAME = 17
+_LOGIN_FAILED = "18456"
 _ACCESS_TOKEN = 1256
 """Microsoft's number for the attribute that takes a token."""
 # psqlodbc would fetch all rows into memory first, cut texts at 8190 characters, send booleans as text, and
@@ -73,6 +76,8 @@ def connect(
     _keep_loaded(arrow_odbc)
     text = connection_string.reveal()
     place = _place(text)
+    if dialect == "tsql":
+        refuse_unreachable(odbc_keywords(text).get("server", ""), doing=f"connecting to {place}")
     if not dialect:
         try:
             with pyodbc.connect(text, timeout=_CONNECT_SECONDS, autocommit=True) as asked:
@@ -111,6 +116,9 @@ def connect_with_token(connection_string: Secret, token: Secret) -> PythonDriver
     except ImportError as error:
         raise not_installed(str(error.name or "pyodbc"), "sqlserver") from None
     place = _place(connection_string.reveal())
+    refuse_unreachable(
+        odbc_keywords(connection_string.reveal()).get("server", ""), doing=f"connecting to {place}"
+    )
     told = token.reveal().encode("utf-16-le")
     try:
         connection = pyodbc.connect(
@@ -120,7 +128,8 @@ def connect_with_token(connection_string: Secret, token: Secret) -> PythonDriver
             autocommit=True,
         )
     except pyodbc.Error as error:
-        raise failure(error, doing=f"connecting to {place}", sqlstate=_state(error)) from None
+        hint = "fetch a new access token, they last about an hour" if _LOGIN_FAILED in str(error) else ""
+        raise failure(error, doing=f"connecting to {place}", sqlstate=_state(error), hint=hint) from None
     driver = of_object(connection, place, "tsql")
     return replace(driver, finish=connection.close)
 
@@ -151,7 +160,11 @@ def _state(error: BaseException) -> str:
     """The SQLSTATE in an ODBC message, where it tells more than the message."""
     found = re.search(r"State: (\w{5})", str(error)) or re.match(r"\('(\w{5})'", str(error))
     state = found[1] if found else ""
-    return state if state[:2] in ("08", "28", "3D", "42") and state not in ("42000", "42S02", "42S22") else ""
+    return (
+        state
+        if state[:2] in ("08", "28", "3D", "40", "42") and state not in ("42000", "42S02", "42S22")
+        else ""
+    )
 
 
 @dataclass(slots=True)
@@ -183,7 +196,14 @@ class OdbcDriver:
             hint = (
                 f"texts and bytes of up to {self.max_text_size:,} are read: raise read.options.max_text_size"
             )
-        return failure(error, doing=f"{doing} {self.place}", sqlstate=_state(error), hint=hint)
+        known = self._known_tables() if lacks_table(error) else ()
+        return failure(error, doing=f"{doing} {self.place}", sqlstate=_state(error), hint=hint, known=known)
+
+    def _known_tables(self) -> tuple[str, ...]:
+        try:
+            return self.dialect.tables(self.ask)
+        except SourceError:
+            return ()
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -244,6 +264,10 @@ class OdbcDriver:
         name = self.dialect.name
         if name == "sqlite":
             return self._types.describe(self._literal(statement))
+        if name == "tsql":
+            told = tsql_described(self.ask, self._literal(statement))
+            if told is not None:
+                return told
         # SQL Server has no WITH in derived tables; a statement of its own is described by being run.
         asked = statement if name == "tsql" else Statement(
             ("SELECT * FROM (\n", *statement.parts, f"\n) {self.dialect.alias} WHERE 1 = 0")
@@ -283,7 +307,7 @@ class OdbcDriver:
         )
         sql, values = render(statement, self.dialect.bind)
         counted = self.dialect.name == "tsql"
-        reader = self._read(f"{sql}\n; SELECT @@ROWCOUNT" if counted else sql, values, "reading from", schema)
+        reader = self._read(f"{sql}\n; SELECT ROWCOUNT_BIG()" if counted else sql, values, "reading from", schema)
         reading = _Reading(self, reader, owners if as_text else None, counted)
         return RawStream(reading.batches(), reading.close)
 

@@ -1,4 +1,4 @@
-"""One SQL Server for a process's tests, and loads that read from it."""
+"""Loads that read from SQL Server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-import pyodbc
 import pytest
 from deltalake import DeltaTable
 from sqlserver import erp as erps
@@ -14,28 +13,9 @@ from sqlserver import erp as erps
 import hwm_magics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     import pyarrow as pa
-
-pyodbc.pooling = False  # a connection that was closed is to be gone
-
-
-@pytest.fixture(scope="session")
-def _facade() -> Iterator[Any]:
-    if erps.REAL:
-        yield None
-        return
-    with erps.start() as server:
-        yield server
-
-
-@pytest.fixture
-def erp(_facade) -> Iterator[erps.Erp]:
-    """An empty database."""
-    with erps.opened(_facade) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -69,7 +49,10 @@ class Load:
 
     def spec(self) -> dict[str, Any]:
         read = {"connection": "erp", "format": "sql_server", **self.read}
-        return {"read": read, "write": {"connection": "lake", "path": "raw/t", "mode": "append", **self.write}}
+        return {
+            "read": read,
+            "write": {"connection": "lake", "path": "raw/t", "mode": "append", **self.write},
+        }
 
     def run(self, **options: Any) -> Any:
         """Load."""
@@ -98,7 +81,9 @@ class Load:
             return []
         with duckdb.connect() as reader:
             reader.execute("SET TimeZone = 'UTC'")
-            return reader.execute(f"SELECT {columns} FROM read_parquet(?) ORDER BY {order}", [files]).fetchall()
+            return reader.execute(
+                f"SELECT {columns} FROM read_parquet(?) ORDER BY {order}", [files]
+            ).fetchall()
 
 
 @pytest.fixture

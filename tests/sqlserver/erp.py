@@ -23,6 +23,8 @@ from hwm_magics.sources.odbc_drivers import sql_server_driver
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+pyodbc.pooling = False  # a connection that was closed is to be gone
+
 REAL = os.environ.get("HWM_TEST_SQLSERVER_URL", "")
 """``mssql://user:password@host:port/database?Keyword=value``, the keywords of the driver's connection string."""
 PASSWORD = "pA55-w0rd-0f-the-l0ader"

@@ -15,7 +15,12 @@ from hwm_magics.errors import QueryError
 MAX_MONEY = "922337203685477.5807"
 # Declaration, literals (the third row is NULL where nothing stands), Arrow's type, what must arrive.
 TYPES = {
-    "c_bigint": ("bigint", ("9223372036854775807", "-9223372036854775808"), pa.int64(), (2**63 - 1, -(2**63))),
+    "c_bigint": (
+        "bigint",
+        ("9223372036854775807", "-9223372036854775808"),
+        pa.int64(),
+        (2**63 - 1, -(2**63)),
+    ),
     "c_int": ("int", ("2147483647", "-2147483648"), pa.int32(), (2**31 - 1, -(2**31))),
     "c_smallint": ("smallint", ("32767", "-32768"), pa.int16(), (32767, -32768)),
     "c_tinyint": ("tinyint", ("255", "0"), pa.int16(), (255, 0)),
@@ -27,7 +32,12 @@ TYPES = {
         (Decimal("1234567890123456789012345678.0123456789"), Decimal("-0.0000000001")),
     ),
     "c_numeric": ("numeric(5,0)", ("99999", "-1"), pa.decimal128(5, 0), (Decimal(99999), Decimal(-1))),
-    "c_money": ("money", (MAX_MONEY, "-0.0001"), pa.decimal128(19, 4), (Decimal(MAX_MONEY), Decimal("-0.0001"))),
+    "c_money": (
+        "money",
+        (MAX_MONEY, "-0.0001"),
+        pa.decimal128(19, 4),
+        (Decimal(MAX_MONEY), Decimal("-0.0001")),
+    ),
     "c_smallmoney": (
         "smallmoney",
         ("214748.3647", "-214748.3648"),
@@ -71,7 +81,12 @@ TYPES = {
             datetime(1970, 1, 1, 13, 59, 59, 999999, tzinfo=UTC),
         ),
     ),
-    "c_time": ("time(7)", ("'23:59:59.9999999'", "'00:00:00'"), pa.string(), ("23:59:59.9999999", "00:00:00.0000000")),
+    "c_time": (
+        "time(7)",
+        ("'23:59:59.9999999'", "'00:00:00'"),
+        pa.string(),
+        ("23:59:59.9999999", "00:00:00.0000000"),
+    ),
     "c_time_0": ("time(0)", ("'23:59:59'", "'00:00:00'"), pa.string(), ("23:59:59", "00:00:00")),
     "c_char": ("char(4)", ("'ab'", "''"), pa.string(), ("ab  ", "    ")),
     "c_varchar": ("varchar(20)", ("'caf\u00e9 \u20ac'", "' x '"), pa.string(), ("café €", " x ")),
@@ -91,7 +106,12 @@ TYPES = {
         ("6f9619ff-8b86-d011-b42d-00c04fc964ff", "00000000-0000-0000-0000-000000000000"),
     ),
     "c_binary": ("binary(3)", ("0x01", "0xFFFFFF"), pa.binary(), (b"\x01\x00\x00", b"\xff\xff\xff")),
-    "c_varbinary": ("varbinary(20)", ("0x00FF00", "CAST('' AS varbinary(20))"), pa.binary(), (b"\x00\xff\x00", b"")),
+    "c_varbinary": (
+        "varbinary(20)",
+        ("0x00FF00", "CAST('' AS varbinary(20))"),
+        pa.binary(),
+        (b"\x00\xff\x00", b""),
+    ),
     "c_varbinary_max": (
         "varbinary(max)",
         ("0x" + "AB" * 20000, "0x00"),
@@ -115,7 +135,9 @@ def by(way, erp):
         connection.close()
     else:
         string = erp.connection_string
-        engine = sqlalchemy.create_engine(sqlalchemy.URL.create("mssql+pyodbc", query={"odbc_connect": string}))
+        engine = sqlalchemy.create_engine(
+            sqlalchemy.URL.create("mssql+pyodbc", query={"odbc_connect": string})
+        )
         yield engine
         engine.dispose()
 
@@ -148,16 +170,16 @@ def test_every_type_arrives_exactly(every, load, way):
         assert sorted(versions) == versions
         assert [len(each) for each in versions] == [8, 8, 8]
         # What was read is recognised, down to the last byte, when the lag reads it again.
-        again = load(
-            table="dbo.every", incremental={"column": "changed", "lag": "30d"}, source=source
-        ).run()
+        again = load(table="dbo.every", incremental={"column": "changed", "lag": "30d"}, source=source).run()
         assert (again.rows_read, again.rows_written) == (3, 0)
 
 
 def test_another_reader_sees_the_same(every, load):
     made = load(table="dbo.every", incremental={"column": "changed"})
     made.run()
-    columns = "c_decimal::VARCHAR, c_money::VARCHAR, c_datetime::VARCHAR, c_datetimeoffset::VARCHAR, hex(c_binary)"
+    columns = (
+        "c_decimal::VARCHAR, c_money::VARCHAR, c_datetime::VARCHAR, c_datetimeoffset::VARCHAR, hex(c_binary)"
+    )
     assert made.rows(columns, order="id")[0] == (
         "1234567890123456789012345678.0123456789",
         MAX_MONEY,

@@ -74,6 +74,7 @@ _VALUES: dict[str, tuple[SqlType, Callable[[Session], object]]] = {
     "@@spid": (SMALLINT, lambda s: s.spid),
     "@@trancount": (INT, lambda s: s.trancount),
     "@@rowcount": (INT, lambda s: s.rowcount),
+    "rowcount_big": (SqlType("bigint"), lambda s: s.rowcount),
     "@@error": (INT, lambda s: 0),
     "@@identity": (NUMERIC, lambda s: s.identity),
     "scope_identity": (NUMERIC, lambda s: s.identity),
@@ -246,7 +247,7 @@ _TABLES: dict[str, tuple[str, Callable[[Session], Sequence[Row]]]] = {
     "sys.dm_exec_describe_first_result_set()": (
         "is_hidden bit; column_ordinal int; name sysname; is_nullable bit; system_type_id int; "
         "system_type_name nvarchar(256); max_length smallint; precision tinyint; scale tinyint; "
-        "error_number int; error_message nvarchar(4000)",
+        "user_type_name sysname; error_number int; error_message nvarchar(4000)",
         _NONE,  # made of its arguments, in described()
     ),
     "sys.fn_listextendedproperty()": (
@@ -301,9 +302,9 @@ def described(session: Session, text: str) -> list[Row]:
     try:
         columns = session.describe(text)
     except SqlError as error:
-        return [(False, 0, None, None, None, None, None, None, None, error.number, error.text)]
+        return [(False, 0, None, None, None, None, None, None, None, None, error.number, error.text)]
     return [
-        (False, i + 1, column.name, column.nullable, *_described(column.type), None, None)
+        (False, i + 1, column.name, column.nullable, *_described(column.type), None, None, None)
         for i, column in enumerate(columns)
     ]
 

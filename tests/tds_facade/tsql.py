@@ -269,8 +269,10 @@ class Translator(Converter):
         projections: list[exp.Expr] = []
         for projection in select.expressions:
             inner, alias = projection.unalias(), projection.args.get("alias")
+            if isinstance(projection, exp.Subquery):  # it would write its alias, too
+                projection.set("alias", None)
             source = self._column_info(inner) if isinstance(inner, exp.Column) else None
-            source = source or Info(projection.alias_or_name, None)
+            source = source or Info(alias.name if alias else projection.alias_or_name, None)
             shown = inner.meta.get("out")
             lowered = self.lower(inner)
             name = source.name if shown is None else str(shown)
