@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyspark.sql import SparkSession
+    from sqlserver.erp import Erp
+    from tds_facade import ServerProcess
 
 ROOM = pytest.StashKey[ServerRoom]()
 # Fixtures that need what a machine may lack, and the marks of the tests that use them.
-FIXTURE_MARKS = {"postgres": "server", "odbc_sqlite": "odbc"}
+FIXTURE_MARKS = {"postgres": "server", "odbc_sqlite": "odbc", "erp": "odbc"}
 
 # Folders whose tests start processes, ask real servers or try thousands of schedules: not for `make quick`.
-THOROUGH = frozenset({"badinput", "crash", "integration", "model", "traps"})
+THOROUGH = frozenset({"badinput", "crash", "integration", "model", "sqlserver", "traps"})
 
 # Two cores run tests and servers at once: time says nothing about the code.
 hypothesis.settings.register_profile("hwm", deadline=None)
@@ -100,3 +102,25 @@ def odbc_sqlite(sqlite_path: Path) -> str:
     """The ODBC connection string for the database at `sqlite_path`."""
     require_odbc_driver(SQLITE_DRIVER)
     return f"DRIVER={{{SQLITE_DRIVER}}};DATABASE={sqlite_path}"
+
+
+@pytest.fixture(scope="session")
+def _sql_server() -> Iterator[ServerProcess | None]:
+    """The test server that speaks SQL Server's protocol; None where HWM_TEST_SQLSERVER_URL names a real one."""
+    require_odbc_driver()
+    from sqlserver import erp as erps
+
+    if erps.REAL:
+        yield None
+        return
+    with erps.start() as server:
+        yield server
+
+
+@pytest.fixture
+def erp(_sql_server) -> Iterator[Erp]:
+    """A SQL Server database, reached through Microsoft's driver, with nothing of other tests in it."""
+    from sqlserver import erp as erps
+
+    with erps.opened(_sql_server) as opened:
+        yield opened

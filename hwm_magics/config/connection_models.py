@@ -29,7 +29,7 @@ from hwm_magics.connections.sql import (
     OracleConnection,
     SqlConnection,
 )
-from hwm_magics.connections.sql_server import SqlServerConnection
+from hwm_magics.connections.sql_server import AUTHENTICATIONS, SqlServerConnection
 from hwm_magics.connections.sqlite import SqliteConnection
 from hwm_magics.connections.words import did_you_mean, listed
 
@@ -70,6 +70,16 @@ def _auth(value: object) -> str:
         return value
     tail = did_you_mean(str(value), _AUTHS) or f": write one of {listed(_AUTHS)}"
     raise SettingError(f"it is not known{tail}")
+
+
+def _one_of(*known: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if isinstance(value, str) and not isinstance(value, Secret) and value.lower() in known:
+            return value.lower()
+        tail = did_you_mean(str(value), known) or f": write one of {listed(known)}"
+        raise SettingError(f"it is not known{tail}")
+
+    return read
 
 
 def _encrypt(value: object) -> str:
@@ -177,9 +187,18 @@ class SqlServerModel(_Server):
     database: Text | None = Field(None, description="The database.")
     driver: Text | None = Field(None, description="The ODBC driver's name or library.")
     connection_string: Address | None = Field(None, description="A ready connection string.")
-    trusted: Flag | None = Field(None, description="Log in as the operating system's user.")
+    authentication: Annotated[str, of(_one_of(*AUTHENTICATIONS))] | None = Field(
+        None, description=f"How to log in: {', '.join(AUTHENTICATIONS)}."
+    )
+    trusted: Flag | None = Field(None, description="Another spelling of `authentication: integrated`.")
+    access_token: SecretText | None = Field(
+        None, description="A token of Microsoft Entra ID for https://database.windows.net/."
+    )
+    application_intent: Annotated[str, of(_one_of("read_only", "read_write"))] | None = Field(
+        None, description="read_only (the default) or read_write."
+    )
     encrypt: Annotated[str, of(_encrypt)] | None = Field(
-        None, description="yes, no, optional, mandatory, strict."
+        None, description="yes (the default), no, optional, mandatory, strict."
     )
     trust_server_certificate: Flag | None = Field(None, description="Accept any certificate.")
 
@@ -337,13 +356,40 @@ def _check(
                 tail = did_you_mean(dialect, every) or f": there are {listed(every, 20)}"
                 report("dialect", f"{dialect!r} is no SQL dialect{tail}")
             values["sql_dialect"] = spoken
+    if kind == "sql_server":
+        _check_login(values, report)
     whole = {"postgres": "url", "sql_server": "connection_string"}.get(kind)
     if whole is not None and whole in values:
-        for key in ("host", "database", "port", "username", "password", "driver"):
+        for key in _SAID_BY_THE_WHOLE:
             if key in values:
                 report(key, f"{whole} says that already: keep one of them")
     if kind in ("sql", "postgres") and "url" in values and "://" not in values["url"].masked:
         report("url", "it is no URL: write one such as postgresql+psycopg://user:password@host/database")
+
+
+_SAID_BY_THE_WHOLE = (
+    "host", "database", "port", "username", "password", "driver", "authentication", "trusted", "encrypt",
+    "trust_server_certificate", "application_intent",
+)  # fmt: skip
+
+
+def _check_login(values: dict[str, Any], report: Callable[[str, str], None]) -> None:
+    """One way to log in to SQL Server, and what it needs."""
+    way = values.get("authentication")
+    if values.get("trusted") and way not in (None, "integrated"):
+        report("trusted", f"authentication: {way} stands beside it: keep one of them")
+    if "access_token" in values:
+        for key in ("username", "password", "authentication", "trusted"):
+            if values.get(key):
+                report(key, "the access token says who logs in: keep one of them")
+    elif way == "integrated" or values.get("trusted"):
+        for key in ("username", "password"):
+            if key in values:
+                report(key, "the operating system's user logs in: leave it out, or the integrated login")
+    elif way in ("sql", "service_principal", "entra_password"):
+        for key in ("username", "password"):
+            if key not in values:
+                report(key, f"authentication: {way} needs {key}: it is missing")
 
 
 def _placed(kind: str, values: dict[str, Any], base: FilePath) -> dict[str, Any]:

@@ -76,7 +76,9 @@ def _postgres(url: str) -> JdbcAddress | None:
 
 def _sql_server(connection: SqlServerConnection) -> JdbcAddress | None:
     options = connection.revealed_options()
-    if connection.connection_string is not None or connection.trusted or not connection.host:
+    if connection.connection_string is not None or not connection.host:
+        return None
+    if connection.integrated or connection.authentication not in (None, "sql"):
         return None
     if any(word not in _SQL_SERVER_WORDS for word in options):
         return None
@@ -87,9 +89,13 @@ def _sql_server(connection: SqlServerConnection) -> JdbcAddress | None:
         properties["user"] = connection.username
     if connection.password is not None:
         properties["password"] = connection.password.reveal()
-    if connection.encrypt is not None:
-        words = {"yes": "true", "no": "false", "optional": "false", "mandatory": "true"}
-        properties["encrypt"] = words.get(connection.encrypt, connection.encrypt)
+    if connection.access_token is not None:
+        properties["accessToken"] = connection.access_token.reveal()
+    intent = "ReadWrite" if connection.application_intent == "read_write" else "ReadOnly"
+    properties.setdefault("applicationIntent", intent)
+    encrypt = connection.encrypt or "yes"
+    words = {"yes": "true", "no": "false", "optional": "false", "mandatory": "true"}
+    properties["encrypt"] = words.get(encrypt, encrypt)
     if connection.trust_server_certificate:
         properties["trustServerCertificate"] = "true"
     host, _, instance = connection.host.partition("\\")

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from hwm_magics.connections.base import Connection, DatabaseConnection, StorageConnection
 from hwm_magics.connections.objects import ObjectConnection, recognise
+from hwm_magics.connections.strings import connection_of_text
 from hwm_magics.connections.words import did_you_mean, listed
 from hwm_magics.errors import ConfigError
 
@@ -86,7 +87,7 @@ class Connections:
             except LookupError:
                 pass
             else:
-                found_object = recognise(name, value)
+                found_object = recognise(name, value) or connection_of_text(name, value)
                 if found_object is not None:
                     return found_object
                 why = f" (the variable {name!r} is a {type(value).__name__}, which is no connection)"

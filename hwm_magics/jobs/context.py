@@ -11,6 +11,7 @@ from hwm_magics.config.project import Project, find_project, read_connections
 from hwm_magics.connections.base import Connection, DatabaseConnection
 from hwm_magics.connections.objects import ObjectConnection, recognise
 from hwm_magics.connections.registry import Connections
+from hwm_magics.connections.strings import connection_of_text
 from hwm_magics.connections.words import did_you_mean, listed
 from hwm_magics.core.cursor import Scalar
 from hwm_magics.core.observed import CommitRecord
@@ -111,11 +112,11 @@ def as_connection(name: str, given: object) -> Connection | None:
         return given
     if isinstance(given, Mapping):
         return None
-    found = recognise(name, given)
+    found = recognise(name, given) or connection_of_text(name, given)
     if found is None:
         raise ConfigError(
             f"connection {name!r} is a {type(given).__name__}, which is no connection",
-            hint="give a mapping as in hwm.yaml, an SQLAlchemy engine, or a database connection",
+            hint="give a mapping as in hwm.yaml, a connection string, an SQLAlchemy engine, or a database connection",
         )
     return found
 

@@ -77,9 +77,12 @@ def _driver(connection: DatabaseConnection | ObjectConnection, read: ReadSpec) -
         return sql_adbc_sqlite.connect(connection.database, connection.attach)
     if isinstance(connection, SqlServerConnection):
         from hwm_magics.sources import sql_odbc
+        from hwm_magics.sources.odbc_drivers import sql_server_driver
 
-        driver = None if connection.driver or connection.connection_string else sql_odbc.sql_server_driver()
-        return sql_odbc.connect(connection.odbc(driver), "tsql", _text_size(read), connection.timezone)
+        string = connection.odbc(None if connection.names_driver else sql_server_driver())
+        if connection.access_token is not None:
+            return sql_odbc.connect_with_token(string, connection.access_token)
+        return sql_odbc.connect(string, "tsql", _text_size(read), connection.timezone)
     if isinstance(connection, OdbcConnection):
         from hwm_magics.sources import sql_odbc
 

@@ -16,7 +16,7 @@ from hwm_magics.errors import (
     clean_message,
 )
 
-__all__ = ["failure", "incomplete", "lacking", "not_installed", "suggestion"]
+__all__ = ["failure", "incomplete", "lacking", "lacks_table", "not_installed", "suggestion"]
 
 _LOGIN = re.compile(
     r"password authentication failed|no password supplied|authentication failed|login failed|access denied for user|"
@@ -72,11 +72,19 @@ def failure(
         hint: The server's own hint.
         known: Tables that there are, to suggest one of.
     """
-    text = str(getattr(error, "orig", None) or error)
+    text = _text(getattr(error, "orig", None) or error)
     line = told(text)
     kind, advice = _kind(text, sqlstate, connecting=doing.startswith("connecting"))
     advice = hint or suggestion(line, known) or advice or _HINTS.get(sqlstate, "")
     return kind(f"{doing}: {line}", hint=scrub(clean_message(advice, 300)) or None)
+
+
+def _text(error: BaseException) -> str:
+    """An exception's message; pyodbc's is the second part of a pair, with the state before it and a call behind."""
+    state, message = error.args if len(error.args) == 2 else ("", "")  # noqa: PLR2004 - a pair
+    if not isinstance(message, str) or not message.startswith(f"[{state}]"):
+        return str(error)
+    return re.sub(r" \(-?\d+\) \(SQL\w+\)$", "", message.removeprefix(f"[{state}]").strip())
 
 
 def told(text: str) -> str:
@@ -88,7 +96,35 @@ def told(text: str) -> str:
     return scrub(clean_message(" ".join(text.split()), 300)) or "it gave no reason"
 
 
+_MICROSOFT: tuple[tuple[re.Pattern[str], type[SourceError], str], ...] = (
+    (
+        re.compile(r"Cannot open database"),
+        SourceConnectionError,
+        "check the database's name, and that the user may open it",
+    ),
+    (
+        re.compile(r"SSPI Provider|Kerberos credentials"),
+        LoginError,
+        "the operating system's user has no Kerberos ticket: get one with kinit, or log in in another way",
+    ),
+    (
+        re.compile(r"SSL Provider|certificate verify failed"),
+        SourceConnectionError,
+        "the server's certificate is not trusted: install its authority's, or set trust_server_certificate: true",
+    ),
+    (
+        re.compile(r"Encryption not supported"),
+        SourceConnectionError,
+        "the server has no encryption: set encrypt: no on the connection, where the network may be trusted",
+    ),
+)
+"""What Microsoft's driver says, and what it does not mean to say with its state or with 'login'."""
+
+
 def _kind(text: str, sqlstate: str, *, connecting: bool) -> tuple[type[SourceError], str]:
+    for said, kind, advice in _MICROSOFT:
+        if said.search(text):
+            return kind, advice
     if sqlstate.startswith("28") or _LOGIN.search(text):
         return LoginError, "check the user's name, password and rights"
     missing = re.search(r"database \"([^\"]*)\" does not exist|Unknown database", text)
@@ -126,6 +162,11 @@ def suggestion(line: str, known: tuple[str, ...]) -> str:
         last = near_miss(wanted, by_last)
         found = by_last[last] if last else None
     return f"did you mean {found}?" if found else ""
+
+
+def lacks_table(error: BaseException) -> bool:
+    """Whether SQL Server says that there is no such table."""
+    return "Invalid object name" in str(error) and "INFORMATION_SCHEMA" not in str(error)
 
 
 def lacking(column: str, columns: tuple[str, ...], what: str) -> QueryError:

@@ -286,9 +286,16 @@ class CursorObserver:
         return CursorValue(kind, text[:10] if kind.kind is CursorKind.DATE else text)
 
     def _cap(self, kind: CursorType, settings: CursorSpec, now: CursorValue | None) -> CursorValue | None:
-        if kind.kind is CursorKind.ROWVERSION and self.dialect.name == "tsql":
-            ((active,),) = self.source.ask("SELECT CONVERT(varchar(18), MIN_ACTIVE_ROWVERSION(), 1)")
-            return kind.value(active).minus(1)
+        fence, known = self.dialect.fence(self.source.ask, kind)
+        if fence is not None:
+            if not known and not settings.lag:
+                raise CursorColumnError(
+                    f"the database is a read-only copy, which does not know of open transactions: a {kind.native} "
+                    "that commits late there would be lost",
+                    hint="read the primary, with application_intent: read_write on the connection; or set "
+                    "read.incremental.lag to a number of row versions to look back",
+                )
+            return kind.value(fence).minus(1)
         if now is None or settings.future is FuturePolicy.ACCEPT:
             return None
         return now.minus(settings.settle) if settings.settle else now

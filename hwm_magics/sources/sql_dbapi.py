@@ -15,8 +15,9 @@ from hwm_magics.errors import HwmError, SourceError
 from hwm_magics.sources.descriptions import described
 from hwm_magics.sources.dialects import Dialect, dialect_of
 from hwm_magics.sources.dialects.postgres import with_natives as postgres_natives
+from hwm_magics.sources.dialects.tsql import described as tsql_described
 from hwm_magics.sources.dialects.tsql import with_natives as tsql_natives
-from hwm_magics.sources.failures import failure, incomplete
+from hwm_magics.sources.failures import failure, incomplete, lacks_table
 from hwm_magics.sources.rendering import render, with_literals
 from hwm_magics.sources.rows import arrays_of
 from hwm_magics.sources.sql import RawStream
@@ -92,7 +93,14 @@ class PythonDriver:
 
     def _told(self, error: BaseException, doing: str) -> SourceError:
         state = str(getattr(getattr(error, "orig", error), "sqlstate", None) or "")
-        return failure(error, doing=f"{doing} {self.place}", sqlstate=state)
+        known = self._known_tables() if lacks_table(error) else ()
+        return failure(error, doing=f"{doing} {self.place}", sqlstate=state, known=known)
+
+    def _known_tables(self) -> tuple[str, ...]:
+        try:
+            return self.dialect.tables(self.ask)
+        except SourceError:
+            return ()
 
     def _execute(self, sql: str, values: list[str], doing: str, *, many: bool = False) -> Rows:
         try:
@@ -143,6 +151,10 @@ class PythonDriver:
         name = self.dialect.name
         if name == "sqlite":
             return self._types.describe(with_literals(statement, self.dialect.bind, self.dialect.literal))
+        if name == "tsql":
+            told = tsql_described(self.ask, self._literal(statement))
+            if told is not None:
+                return told
         found = self._described(statement)
         if name == "postgres":
             return postgres_natives(self.ask, self._literal(statement), found)

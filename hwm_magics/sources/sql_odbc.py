@@ -5,27 +5,32 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
 
 from hwm_magics.connections.secrets import Secret
+from hwm_magics.connections.sql_server import odbc_keywords
 from hwm_magics.core.observed import Column
 from hwm_magics.core.statement import Statement
-from hwm_magics.errors import EngineNotInstalledError, SourceError
+from hwm_magics.errors import SourceError
 from hwm_magics.sources.descriptions import described
 from hwm_magics.sources.dialects import Dialect, dialect_of
 from hwm_magics.sources.dialects.postgres import with_natives as postgres_natives
+from hwm_magics.sources.dialects.tsql import described as tsql_described
 from hwm_magics.sources.dialects.tsql import with_natives as tsql_natives
-from hwm_magics.sources.failures import failure, incomplete, not_installed
+from hwm_magics.sources.failures import failure, incomplete, lacks_table, not_installed
+from hwm_magics.sources.probing import refuse_unreachable
 from hwm_magics.sources.rendering import render, with_literals
 from hwm_magics.sources.sql import RawStream
-from hwm_magics.sources.sql_dbapi import dialect_by_dbms
+from hwm_magics.sources.sql_dbapi import PythonDriver, dialect_by_dbms, of_object
 from hwm_magics.sources.sqlite_types import SqliteTypes, of_text, texts_of
 from hwm_magics.sources.wire import Described, Wire
 
-__all__ = ["OdbcDriver", "connect", "sql_server_driver"]
+__all__ = ["OdbcDriver", "connect", "connect_with_token"]
 
 _ROWS = 50_000
 _BATCH_BYTES = 32 * 2**20
@@ -33,6 +38,9 @@ _TEXT = 64 * 1024
 """The longest text or bytes, where the database names no bound; read.options.max_text_size raises it."""
 _CONNECT_SECONDS = 10
 _DBMS_NAME = 17
+_LOGIN_FAILED = "18456"
+_ACCESS_TOKEN = 1256
+"""Microsoft's number for the attribute that takes a token."""
 # psqlodbc would fetch all rows into memory first, cut texts at 8190 characters, send booleans as text, and
 # call a numeric without precision one of 28 digits.
 _POSTGRES = {
@@ -65,8 +73,11 @@ def connect(
         import pyodbc
     except ImportError as error:
         raise not_installed(str(error.name or "arrow-odbc"), "odbc") from None
+    _keep_loaded(arrow_odbc)
     text = connection_string.reveal()
     place = _place(text)
+    if dialect == "tsql":
+        refuse_unreachable(odbc_keywords(text).get("server", ""), doing=f"connecting to {place}")
     if not dialect:
         try:
             with pyodbc.connect(text, timeout=_CONNECT_SECONDS, autocommit=True) as asked:
@@ -89,12 +100,56 @@ def connect(
     return driver
 
 
+def connect_with_token(connection_string: Secret, token: Secret) -> PythonDriver:
+    """Connect to SQL Server with an access token, which only pyodbc can hand over to the driver.
+
+    Args:
+        connection_string: The connection string.
+        token: The token.
+
+    Raises:
+        LoginError, SourceConnectionError: The database can't be reached, or refuses the token.
+        EngineNotInstalledError: The packages are missing.
+    """
+    try:
+        import pyodbc
+    except ImportError as error:
+        raise not_installed(str(error.name or "pyodbc"), "sqlserver") from None
+    place = _place(connection_string.reveal())
+    refuse_unreachable(
+        odbc_keywords(connection_string.reveal()).get("server", ""), doing=f"connecting to {place}"
+    )
+    told = token.reveal().encode("utf-16-le")
+    try:
+        connection = pyodbc.connect(
+            connection_string.reveal(),
+            attrs_before={_ACCESS_TOKEN: len(told).to_bytes(4, "little") + told},
+            timeout=_CONNECT_SECONDS,
+            autocommit=True,
+        )
+    except pyodbc.Error as error:
+        hint = "fetch a new access token, they last about an hour" if _LOGIN_FAILED in str(error) else ""
+        raise failure(error, doing=f"connecting to {place}", sqlstate=_state(error), hint=hint) from None
+    driver = of_object(connection, place, "tsql")
+    return replace(driver, finish=connection.close)
+
+
+def _keep_loaded(arrow_odbc: ModuleType) -> None:
+    """Keep arrow-odbc's library loaded to the end of the process.
+
+    Python unloads it when it shuts down, and whatever of its Arrow data is freed after that (by a
+    traceback that holds a batch) would end the process with a segmentation fault.
+    """
+    import ctypes
+
+    for library in Path(str(arrow_odbc.__file__)).parent.glob("arrow_odbc/*arrow_odbc.*"):
+        if library.suffix in (".so", ".dylib", ".dll"):
+            ctypes.CDLL(str(library))
+
+
 def _place(text: str) -> str:
     """Server and database of a connection string, or its DSN."""
-    told = {
-        key.strip().lower(): value.strip()
-        for key, _, value in (part.partition("=") for part in text.split(";"))
-    }
+    told = odbc_keywords(text)
     server = told.get("server") or told.get("servername") or ""
     port = f":{told['port']}" if "port" in told else ""
     database = told.get("database", "")
@@ -105,38 +160,11 @@ def _state(error: BaseException) -> str:
     """The SQLSTATE in an ODBC message, where it tells more than the message."""
     found = re.search(r"State: (\w{5})", str(error)) or re.match(r"\('(\w{5})'", str(error))
     state = found[1] if found else ""
-    return state if state[:2] in ("08", "28", "3D", "42") and state not in ("42000", "42S02", "42S22") else ""
-
-
-def sql_server_driver() -> str | None:
-    """The newest registered ODBC driver for SQL Server, or the one inside mssql-python-odbc's wheel.
-
-    Raises:
-        EngineNotInstalledError: There is none.
-    """
-    try:
-        import pyodbc
-    except ImportError as error:
-        raise not_installed(str(error.name or "pyodbc"), "sqlserver") from None
-    found = [
-        (int(match[1]), name)
-        for name in pyodbc.drivers()
-        if (match := re.fullmatch(r"ODBC Driver (\d+) for SQL Server", name))
-    ]
-    if found:
-        return str(max(found)[1])
-    try:
-        import mssql_python_odbc
-    except ImportError:
-        raise EngineNotInstalledError(
-            "no ODBC driver for SQL Server is registered", hint="pip install 'hwm-magics[sqlserver]'"
-        ) from None
-    from pathlib import Path
-
-    libraries = sorted(
-        Path(str(mssql_python_odbc.__file__)).parent.rglob("*debian_ubuntu/x86_64/lib/libmsodbcsql*.so*")
+    return (
+        state
+        if state[:2] in ("08", "28", "3D", "40", "42") and state not in ("42000", "42S02", "42S22")
+        else ""
     )
-    return str(libraries[-1]) if libraries else None
 
 
 @dataclass(slots=True)
@@ -168,7 +196,14 @@ class OdbcDriver:
             hint = (
                 f"texts and bytes of up to {self.max_text_size:,} are read: raise read.options.max_text_size"
             )
-        return failure(error, doing=f"{doing} {self.place}", sqlstate=_state(error), hint=hint)
+        known = self._known_tables() if lacks_table(error) else ()
+        return failure(error, doing=f"{doing} {self.place}", sqlstate=_state(error), hint=hint, known=known)
+
+    def _known_tables(self) -> tuple[str, ...]:
+        try:
+            return self.dialect.tables(self.ask)
+        except SourceError:
+            return ()
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -229,6 +264,10 @@ class OdbcDriver:
         name = self.dialect.name
         if name == "sqlite":
             return self._types.describe(self._literal(statement))
+        if name == "tsql":
+            told = tsql_described(self.ask, self._literal(statement))
+            if told is not None:
+                return told
         # SQL Server has no WITH in derived tables; a statement of its own is described by being run.
         asked = statement if name == "tsql" else Statement(
             ("SELECT * FROM (\n", *statement.parts, f"\n) {self.dialect.alias} WHERE 1 = 0")
@@ -268,7 +307,7 @@ class OdbcDriver:
         )
         sql, values = render(statement, self.dialect.bind)
         counted = self.dialect.name == "tsql"
-        reader = self._read(f"{sql}\n; SELECT @@ROWCOUNT" if counted else sql, values, "reading from", schema)
+        reader = self._read(f"{sql}\n; SELECT ROWCOUNT_BIG()" if counted else sql, values, "reading from", schema)
         reading = _Reading(self, reader, owners if as_text else None, counted)
         return RawStream(reading.batches(), reading.close)
 

@@ -21,6 +21,7 @@ from hwm_magics.core.statement import Param, Statement
 from hwm_magics.errors import CursorColumnError, QueryError, SourceConnectionError
 from hwm_magics.sources.descriptions import described
 from hwm_magics.sources.dialects import dialect_of
+from hwm_magics.sources.dialects.tsql import described as tsql_described
 from hwm_magics.sources.dialects.tsql import with_natives
 from hwm_magics.sources.factory import open_source
 from hwm_magics.sources.failures import told
@@ -186,6 +187,7 @@ def test_placeholders_of_every_style():
         ("postgres", "a\\'b", "E'a\\\\''b'"),
         ("sqlite", "a\\'b", "'a\\''b'"),
         ("tsql", "it's", "'it''s'"),
+        ("tsql", "café", "N'café'"),
     ],
 )
 def test_literals_are_escaped(dialect, text, literal):
@@ -233,7 +235,7 @@ def test_a_zone_that_there_is_not():
         ("money", "decimal(19,4)", ""),
         ("datetime", "timestamp_ntz", ""),
         ("datetime2(3)", "timestamp_ntz", ""),
-        ("datetime2(7)", "timestamp_ntz", "CONVERT(varchar(26), [c], 121)"),
+        ("datetime2(7)", "timestamp_ntz", ""),
         ("datetimeoffset(7)", "timestamp", "CONVERT(varchar(34), [c], 121)"),
         ("uniqueidentifier", "string", "LOWER(CONVERT(varchar(36), [c]))"),
         ("time(7)", "string", "CONVERT(varchar(16), [c], 121)"),
@@ -285,8 +287,6 @@ def test_sql_servers_instants_with_seven_digits():
 
 def test_sql_servers_own_names_of_types():
     def ask(sql):
-        if "dm_exec" in sql:
-            raise QueryError("Invalid object name")
         assert "TABLE_NAME = N'it''s'" in sql
         assert "TABLE_SCHEMA = N'dbo'" in sql
         return [("d", "datetime2", None, None, 3, 1), ("n", "decimal", 12, 2, None, 0)]
@@ -298,8 +298,28 @@ def test_sql_servers_own_names_of_types():
         ("d", "datetime2(3)", True),
     ]
     assert with_natives(ask, "SELECT * FROM (SELECT 1 AS n) AS q", given) == given
-    told_at_once = with_natives(lambda _: [("decimal(12,2)", 0), ("datetime", 1)], "SELECT 1", given)
-    assert [each.native for each in told_at_once] == ["decimal(12,2)", "datetime"]
+
+
+def test_sql_server_describes_a_query_without_running_it():
+    asked = []
+
+    def ask(sql):
+        asked.append(sql)
+        return [("n", "decimal(12,2)", 0, None), (None, "datetime", 1, None)]
+
+    found = tsql_described(ask, "SELECT 'it''s'")
+    assert found == (Described("n", "decimal(12,2)", None, nullable=False), Described("", "datetime"))
+    assert "N'SELECT ''it''''s'''" in asked[0]
+
+
+@pytest.mark.parametrize("answer", [[(None, None, None, 208)], []], ids=["a wrong query", "nothing"])
+def test_what_sql_server_can_not_describe_is_left_to_the_driver(answer):
+    assert tsql_described(lambda _: answer, "SELECT 1") is None
+
+    def synapse(_sql):
+        raise QueryError("Invalid object name 'sys.dm_exec_describe_first_result_set'")
+
+    assert tsql_described(synapse, "SELECT 1") is None
 
 
 class Code:

@@ -52,9 +52,9 @@ class Shop:
         return sorted(self.target.to_pyarrow_table()["order_id"].to_pylist())
 
 
-@pytest.fixture(params=["postgres", "sqlite"])
+@pytest.fixture(params=["postgres", "sqlite", "sql_server"])
 def shop(request, tmp_path, monkeypatch):
-    """An empty one, in either database."""
+    """An empty one, in each of the databases."""
     monkeypatch.chdir(tmp_path)
     for name in ("HWM_MAGICS_MODE", "HWM_MAGICS_CONFIG"):
         monkeypatch.delenv(name, raising=False)
@@ -68,6 +68,12 @@ def shop(request, tmp_path, monkeypatch):
             f"{{type: postgres, host: {database.host}, port: {database.port}, database: {database.dbname},"
             f" username: {database.user}, password: {database.password}}}"
         )
+    elif request.param == "sql_server":
+        erp = request.getfixturevalue("erp")
+        kinds = "order_id int", "customer nvarchar(40)", "amount decimal(9, 2)", "order_date date"
+        erp.create("dbo.orders", *kinds, "updated_at datetime2(6)")
+        connection = erp.connect()
+        settings = json.dumps(erp.settings)
     else:
         sqlite3.connect(tmp_path / "shop.db").close()
         connection = sqlite3.connect(tmp_path / "shop.db", isolation_level=None)

@@ -26,6 +26,7 @@ class Bench:
         settings: The connection as hwm_magics is told of it.
         folder: Where the lakes go.
         placeholder: How the driver spells a bound value.
+        true: How the database spells what always holds.
     """
 
     here: Any
@@ -34,6 +35,7 @@ class Bench:
     settings: dict[str, Any]
     folder: Path
     placeholder: str
+    true: str = "TRUE"
 
     def run(self, *statements: str) -> None:
         """Run statements on the first connection."""
@@ -43,7 +45,8 @@ class Bench:
     def naive(self, operator: str = ">", *, name: str = "", **settings: Any) -> Naive:
         """A naive loader with a target of its own."""
         target = self.folder / (name or {">": "naive", ">=": "naive-inclusive"}[operator])
-        return Naive(self.reading, target, operator=operator, placeholder=self.placeholder, **settings)
+        spelled = {"placeholder": self.placeholder, "true": self.true}
+        return Naive(self.reading, target, operator=operator, **spelled, **settings)
 
     def ours(self, *, name: str = "lake", **settings: Any) -> Ours:
         """A load of ours with a lake of its own."""
@@ -85,3 +88,10 @@ def lite(sqlite_path, tmp_path) -> Iterator[Bench]:
 
     with closing(connect()) as here, closing(connect()) as there, closing(connect()) as reading:
         yield Bench(here, there, reading, settings, tmp_path, "?")
+
+
+@pytest.fixture
+def mssql(erp, tmp_path) -> Iterator[Bench]:
+    """SQL Server, through Microsoft's driver."""
+    with closing(erp.connect()) as there, closing(erp.connect()) as reading:
+        yield Bench(erp, there, reading, erp.settings, tmp_path, "?", "1 = 1")

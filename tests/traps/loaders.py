@@ -108,7 +108,8 @@ class Three:
     def source(self) -> Counter[Row]:
         """The source's rows, each with how often it is there."""
         what = ", ".join(f'"{column}"' for column in self.columns) or "*"
-        return Counter(self.connection.execute(f"SELECT {what} FROM {self.ours.table}").fetchall())
+        rows = self.connection.execute(f"SELECT {what} FROM {self.ours.table}").fetchall()
+        return Counter(map(tuple, rows))
 
     def lost(self, loader: Naive | Ours) -> list[Row]:
         """The source's rows that a loader's target lacks."""

@@ -30,6 +30,7 @@ class Naive:
         cursor: The cursor column.
         operator: `>`, or `>=` for the twin.
         placeholder: How the driver spells a bound value.
+        true: How the database spells what always holds.
     """
 
     connection: Any
@@ -38,6 +39,7 @@ class Naive:
     cursor: str = "u"
     operator: str = ">"
     placeholder: str = "%s"
+    true: str = "TRUE"
 
     def load(self) -> int:
         """Append what is new; how many rows those were."""
@@ -49,10 +51,10 @@ class Naive:
             return None
         return pc.max(DeltaTable(self.target).to_pyarrow_table()[self.cursor]).as_py()
 
-    def read(self, mark: Any, *, where: str = "TRUE", tail: str = "") -> list[dict[str, Any]]:
+    def read(self, mark: Any, *, where: str | None = None, tail: str = "") -> list[dict[str, Any]]:
         """The rows above the mark; all without one."""
         return self.query(
-            f"SELECT * FROM {self.table} WHERE {self._new(mark)} AND {where} {tail}",
+            f"SELECT * FROM {self.table} WHERE {self._new(mark)} AND {where or self.true} {tail}",
             *([] if mark is None else [mark]),
         )
 
@@ -67,7 +69,7 @@ class Naive:
         return append(self.target, rows)
 
     def _new(self, mark: Any) -> str:
-        return "TRUE" if mark is None else f"{self.cursor} {self.operator} {self.placeholder}"
+        return self.true if mark is None else f"{self.cursor} {self.operator} {self.placeholder}"
 
 
 def append(target: Path, rows: list[dict[str, Any]]) -> int:

@@ -22,6 +22,7 @@ from hwm_magics.connections.secrets import Secret
 from hwm_magics.connections.sql import DuckDbConnection, MySqlConnection, OracleConnection, SqlConnection
 from hwm_magics.connections.sql_server import SqlServerConnection
 from hwm_magics.connections.sqlite import SqliteConnection
+from hwm_magics.connections.strings import connection_of_text
 from hwm_magics.errors import ConfigError
 
 
@@ -303,17 +304,72 @@ class TestDatabases:
         )
         assert connection.odbc("ODBC Driver 18 for SQL Server").reveal() == (
             "DRIVER=ODBC Driver 18 for SQL Server;SERVER=erp,1433;DATABASE=sales;UID=loader;"
-            "PWD={p@ss:w/rd;x};Encrypt=strict;TrustServerCertificate=yes;ApplicationIntent=ReadOnly;"
+            "PWD={p@ss:w/rd;x};Encrypt=strict;TrustServerCertificate=yes;APP=hwm_magics;ApplicationIntent=ReadOnly;"
         ).replace("SERVER=erp,1433", "SERVER={erp,1433}")
         assert "PWD=***" in connection.odbc().masked
 
     def test_sql_server_in_other_ways(self):
+        usual = "Encrypt=yes;ApplicationIntent=ReadOnly;APP=hwm_magics;"
         trusted = SqlServerConnection(name="x", host="h", database="d", driver="/lib/x.so", trusted=True)
-        assert (
-            trusted.odbc("other").reveal() == "DRIVER=/lib/x.so;SERVER=h;DATABASE=d;Trusted_Connection=yes;"
+        assert trusted.names_driver
+        assert trusted.odbc("other").reveal() == (
+            f"DRIVER=/lib/x.so;SERVER=h;DATABASE=d;Trusted_Connection=yes;{usual}"
         )
         ready = SqlServerConnection(name="x", connection_string=Secret("SERVER=h;PWD=p"))
-        assert ready.odbc("other").reveal() == "SERVER=h;PWD=p"
+        assert not ready.names_driver
+        assert ready.odbc("other").reveal() == f"SERVER=h;PWD=p;DRIVER=other;{usual}"
+        told = SqlServerConnection(
+            name="x", connection_string=Secret("Driver={d;x};encrypt=no;APPLICATIONINTENT=ReadWrite;App=me;")
+        )
+        assert told.names_driver
+        assert told.odbc().reveal() == "Driver={d;x};encrypt=no;APPLICATIONINTENT=ReadWrite;App=me;"
+        source = SqlServerConnection(name="x", connection_string=Secret("DSN=erp"))
+        assert source.names_driver
+        assert source.odbc().reveal() == "DSN=erp"
+
+    @pytest.mark.parametrize(
+        ("said", "expected"),
+        [
+            ({}, ""),
+            ({"authentication": "integrated"}, "Trusted_Connection=yes;"),
+            ({"authentication": "managed_identity"}, "Authentication=ActiveDirectoryMsi;"),
+            (
+                {"authentication": "managed_identity", "username": "id"},
+                "Authentication=ActiveDirectoryMsi;UID=id;",
+            ),
+            (
+                {"authentication": "service_principal", "username": "app", "password": Secret("s3cret")},
+                "Authentication=ActiveDirectoryServicePrincipal;UID=app;PWD=s3cret;",
+            ),
+            ({"authentication": "sql", "username": "u", "password": Secret("pppp")}, "UID=u;PWD=pppp;"),
+        ],
+    )
+    def test_sql_servers_ways_to_log_in(self, said, expected):
+        string = SqlServerConnection(name="x", host="h", database="d", **said).odbc().reveal()
+        assert (
+            string == f"SERVER=h;DATABASE=d;{expected}Encrypt=yes;ApplicationIntent=ReadOnly;APP=hwm_magics;"
+        )
+
+    @pytest.mark.parametrize(
+        ("text", "kind"),
+        [
+            ("SERVER=h;DATABASE=d;UID=u;PWD={a;b}", SqlServerConnection),
+            ("Driver={ODBC Driver 18 for SQL Server};Server=h", SqlServerConnection),
+            ("DRIVER=/x/libmsodbcsql-18.6.so.2.1;SERVER=h", SqlServerConnection),
+            ("DRIVER={PostgreSQL Unicode};SERVER=h;PWD=p", OdbcConnection),
+            ("DSN=erp;PWD=p", OdbcConnection),
+            ("postgresql+psycopg://u:p@h/d", SqlConnection),
+            ("hello=world", None),
+            ("SELECT a FROM b WHERE server=1 OR 2", None),
+            ("s3://bucket/path", None),
+            (42, None),
+        ],
+    )
+    def test_a_text_that_is_a_connection(self, text, kind):
+        found = connection_of_text("x", text)
+        assert (found if found is None else type(found)) is kind
+        assert "p@" not in str(found)
+        assert "a;b" not in str(found)
 
     def test_odbc(self):
         dsn = OdbcConnection(name="x", dsn="erp", username="u", password=PASSWORD, options={"MARS": True})

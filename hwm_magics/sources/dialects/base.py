@@ -181,6 +181,20 @@ class Dialect:
         del expression, cursor_type
         return ""
 
+    def fence(self, ask: Ask, kind: CursorType) -> tuple[str | None, bool]:
+        """The lowest cursor value that a transaction which is still open may have taken.
+
+        Args:
+            ask: Runs a query.
+            kind: The cursor's type.
+
+        Returns:
+            The value's text, None where there is no such fence; and whether the database would know of
+            such transactions: a read-only copy does not.
+        """
+        del ask, kind
+        return None, True
+
     def identity(self, ask: Ask, place: str) -> SourceIdentity:
         """Which database this is.
 

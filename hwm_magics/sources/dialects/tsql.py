@@ -18,7 +18,7 @@ from hwm_magics.sources.dialects.base import Ask, Clock, Dialect, TableFacts
 from hwm_magics.sources.rendering import Bound, bind_by_text
 from hwm_magics.sources.wire import Described, UnmappedError, Wire, as_is, parsed
 
-__all__ = ["TSql", "with_natives"]
+__all__ = ["TSql", "described", "with_natives"]
 
 _CASTS = {
     CursorKind.TIMESTAMP: "CAST(? AS datetime2(7))",
@@ -53,8 +53,9 @@ _TYPES = {
     "ntext": "string",
     "sysname": "string",
 }
+_EXPRESS = 4
+"""The last of the engine editions that are installed, and not rented."""
 _TEXTS = frozenset({"char", "varchar", "nchar", "nvarchar", "text", "ntext", "sysname"})
-_MICRO = 6
 
 
 def _base(native: str) -> tuple[str, int | None]:
@@ -70,28 +71,47 @@ def _kept(native: str) -> int | None:
     return {"datetime": 3, "smalldatetime": 0}.get(base)
 
 
-def with_natives(ask: Ask, sql: str, described: Sequence[Described]) -> tuple[Described, ...]:
-    """Columns with the server's own names of their types: no driver tells a datetime from a datetime2(3).
+def described(ask: Ask, sql: str) -> tuple[Described, ...] | None:
+    """The columns of a query as the server describes them, without running it.
+
+    No driver tells a datetime from a datetime2(3), and to a driver describing a statement is running it.
 
     Args:
         ask: Runs a query.
         sql: The query, its values written as literals.
-        described: Its columns, as the driver describes them.
+
+    Returns:
+        The columns; None where the server can't tell, or where the query is wrong: running it says why.
     """
     text = sql.replace("'", "''")
     try:
         rows = ask(
-            "SELECT system_type_name, CAST(is_nullable AS int) FROM "  # noqa: S608 - escaped
+            "SELECT name, COALESCE(system_type_name, user_type_name), CAST(is_nullable AS int), error_number FROM "  # noqa: S608 - escaped
             f"sys.dm_exec_describe_first_result_set(N'{text}', NULL, 0) ORDER BY column_ordinal"
         )
     except QueryError:
-        # Azure Synapse has no such function; a plain table's columns are in the catalog, too.
-        rows = _of_table(ask, sql, [each.name for each in described])
-    if len(rows) != len(described) or any(native is None for native, _ in rows):
-        return tuple(described)
+        return None  # Azure Synapse has no such function
+    if not rows or any(native is None or error is not None for _, native, _, error in rows):
+        return None
+    return tuple(
+        Described(str(name or ""), str(native), None, bool(nullable)) for name, native, nullable, _ in rows
+    )
+
+
+def with_natives(ask: Ask, sql: str, found: Sequence[Described]) -> tuple[Described, ...]:
+    """Columns that a driver has described, with the types that the catalog has for a plain table's.
+
+    Args:
+        ask: Runs a query.
+        sql: The query, its values written as literals.
+        found: Its columns, as the driver describes them.
+    """
+    rows = _of_table(ask, sql, [each.name for each in found])
+    if len(rows) != len(found):
+        return tuple(found)
     return tuple(
         Described(each.name, str(native), each.arrow, bool(nullable))
-        for each, (native, nullable) in zip(described, rows, strict=True)
+        for each, (native, nullable) in zip(found, rows, strict=True)
     )
 
 
@@ -137,6 +157,9 @@ class TSql(Dialect):
             number = int(value.text, 16)
             # As a bigint the upper half of the counter's values is negative, with the same bytes.
             return Bound(_CASTS[kind], str(number - 2**64 if number >= 2**63 else number))
+        if kind is CursorKind.TEXT and _base(native)[0] in ("char", "varchar"):
+            # As nvarchar it would have the column converted, and no index on it be used.
+            return Bound("CAST(? AS varchar(8000))", value.text)
         digits = _kept(native) if kind in (CursorKind.TIMESTAMP, CursorKind.TIMESTAMP_TZ) else None
         if digits is None:
             return bind_by_text(value, _CASTS)
@@ -156,6 +179,10 @@ class TSql(Dialect):
             return f"CONVERT(varchar(27), {expression}, 121)"
         return f"CAST({expression} AS varchar(100))"
 
+    def literal(self, text: str) -> str:
+        # Without the N a text is one of the database's code page.
+        return ("" if text.isascii() else "N") + Dialect.literal(self, text)
+
     def wire(self, described: Described) -> Wire:
         native, name = described.native, self.quote(described.name)
         if not native:
@@ -169,10 +196,11 @@ class TSql(Dialect):
             # Drivers disagree on how to deliver it; all deliver text.
             column = Column(described.name, "timestamp", described.nullable, native)
             return Wire(column, _instant, (pa.string(),), cast=f"CONVERT(varchar(34), {name}, 121)")
-        if base == "datetime2" and (_kept(native) or 0) > _MICRO:
-            # Cut and not rounded, as a watermark above its row would lose the next ones.
+        if base == "datetime2":
+            # Asked for as microseconds, which drivers cut to: nanoseconds would not reach the year 9999. Cut and
+            # not rounded, as a watermark above its row would lose the next ones.
             column = Column(described.name, "timestamp_ntz", described.nullable, native)
-            return Wire(column, parsed, (pa.string(),), cast=f"CONVERT(varchar(26), {name}, 121)")
+            return Wire(column, as_is, (pa.timestamp("us"),))
         if base == "uniqueidentifier":
             return self._wire(described, "string", f"LOWER(CONVERT(varchar(36), {name}))")
         if base == "time":
@@ -211,12 +239,34 @@ class TSql(Dialect):
         return f"{expression} NOT LIKE '{pattern.replace('9', '[0-9]')}'"
 
     def identity(self, ask: Ask, place: str) -> SourceIdentity:
-        ((server, database),) = ask(
-            "SELECT CAST(@@SERVERNAME AS nvarchar(256)), CAST(DB_NAME() AS nvarchar(256))"
+        named = "SELECT CAST(@@SERVERNAME AS nvarchar(256)), CAST(DB_NAME() AS nvarchar(256))"
+        group = (
+            "(SELECT CAST(d.group_database_id AS nvarchar(36)) FROM sys.databases d WHERE d.name = DB_NAME())"
         )
+        try:
+            ((server, database, edition, shared),) = ask(
+                f"{named}, CAST(SERVERPROPERTY('EngineEdition') AS int), {group}"
+            )
+        except QueryError:
+            # Azure Synapse knows of no availability groups.
+            ((server, database),) = ask(named)
+            edition, shared = 0, None
+        # All replicas of a group hold one database, whichever of them a listener leads to. In Azure the server's
+        # name stays, and what lies beneath may move.
+        known = shared is not None and int(edition or 0) <= _EXPRESS
         return SourceIdentity(
-            f"sql_server/{server}/{database}", text=f"SQL Server database {database} on {place or server}"
+            f"sql_server/group/{str(shared).lower()}" if known else f"sql_server/{server}/{database}",
+            text=f"SQL Server database {database} on {place or server}",
         )
+
+    def fence(self, ask: Ask, kind: CursorType) -> tuple[str | None, bool]:
+        if kind.kind is not CursorKind.ROWVERSION:
+            return None, True
+        ((active, updateable),) = ask(
+            "SELECT CONVERT(varchar(18), MIN_ACTIVE_ROWVERSION(), 1), "
+            "CAST(DATABASEPROPERTYEX(DB_NAME(), 'Updateability') AS nvarchar(60))"
+        )
+        return str(active), updateable != "READ_ONLY"
 
     def facts(self, ask: Ask, table: str) -> TableFacts | None:
         try:
