@@ -153,7 +153,7 @@ def commit(
         failure = error
     run.failpoint("before_acknowledgement")
     try:
-        made, newer = find_run(session, address.reference, record.run_id, version)
+        made, newer = find_run(session, address, record.run_id, version)
     except TargetUnknownError as error:
         raise CommitOutcomeUnknownError(
             f"whether the load was committed can't be told: {error.message}",
@@ -194,6 +194,11 @@ def translated(failure: BaseException) -> HwmError:
         )
     if name in _TAKEN:
         return TakenError("a table is there already; nothing was written")
+    if name.startswith("FAILED_READ_FILE") or "filenotfoundexception" in lower:
+        return TargetReadError(
+            f"reading the target's data failed: {text}",
+            hint="a data file may be missing: restore it, or an earlier version of the table",
+        )
     first = lower.partition("\n")[0]
     if any(word in name for word in _CONFLICTS) or any(word in first for word in _CONFLICT_WORDS):
         return CommitConflictError(
@@ -203,11 +208,6 @@ def translated(failure: BaseException) -> HwmError:
     if told_by_source is not None:
         kind = SourceConnectionError if any(word in lower for word in _LOST) else QueryError
         return kind(f"reading the source failed: {told_by_source[1].strip()}; nothing was written")
-    if name.startswith("FAILED_READ_FILE") or "filenotfoundexception" in lower:
-        return TargetReadError(
-            f"reading the target's data failed: {text}",
-            hint="a data file may be missing: restore it, or an earlier version of the table",
-        )
     if name in ("DELTA_NOT_NULL_CONSTRAINT_VIOLATED", "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES"):
         return SchemaMismatchError(
             f"a row breaks a rule of the target: {text}", hint="leave such rows out in the query"

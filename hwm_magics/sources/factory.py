@@ -7,6 +7,7 @@ from hwm_magics.connections.jdbc import jdbc_address
 from hwm_magics.connections.objects import ObjectConnection
 from hwm_magics.connections.odbc import OdbcConnection
 from hwm_magics.connections.postgres import PostgresConnection
+from hwm_magics.connections.spark import SparkConnection
 from hwm_magics.connections.sql import DuckDbConnection, MySqlConnection, OracleConnection, SqlConnection
 from hwm_magics.connections.sql_server import SqlServerConnection
 from hwm_magics.connections.sqlite import SqliteConnection
@@ -41,7 +42,9 @@ def open_source(connection: DatabaseConnection | ObjectConnection, read: ReadSpe
         EngineNotInstalledError: The driver is not installed.
         ConfigError: The connection is nothing to read from.
     """
-    ours = isinstance(connection, ObjectConnection) and connection.kind == "spark"
+    ours = isinstance(connection, SparkConnection) or (
+        isinstance(connection, ObjectConnection) and connection.kind == "spark"
+    )
     return SqlSource(
         _driver(connection, read), read, connection.timezone, jdbc_address(connection), of_spark=ours
     )
@@ -83,6 +86,11 @@ def _driver(connection: DatabaseConnection | ObjectConnection, read: ReadSpec) -
 
         arguments = connection.revealed_options() if isinstance(connection, SqlConnection) else {}
         return sql_sqlalchemy.connect(connection.sqlalchemy_url(), arguments, connection.timezone)
+    if isinstance(connection, SparkConnection):
+        from hwm_magics.sources import sql_spark
+        from hwm_magics.spark import session
+
+        return sql_spark.of_object(session.active() or session.build())
     raise ConfigError(
         f"the connection {connection.name!r} ({connection.type}) is no database to read from",
         hint="name a database under read.connection",
