@@ -53,6 +53,7 @@ _CONFLICTS = ("CONCURRENT", "PROTOCOL_CHANGED", "METADATA_CHANGED")
 _CONFLICT_WORDS = ("concurrent", "protocolchanged", "metadatachanged")
 _TAKEN = frozenset({"TABLE_OR_VIEW_ALREADY_EXISTS", "DELTA_TABLE_ALREADY_EXISTS", "DELTA_PATH_EXISTS"})
 _JDBC = re.compile(r"(?:org\.postgresql|com\.microsoft\.sqlserver)[\w.]*Exception: (.*)")
+_MISFIT = re.compile(r"\[MALFORMED_\w+[^\n]*|CSV header does not conform[^\n]*")
 _LOST = (
     "connection refused",
     "connection attempt failed",
@@ -194,6 +195,12 @@ def translated(failure: BaseException) -> HwmError:
         )
     if name in _TAKEN:
         return TakenError("a table is there already; nothing was written")
+    misfit = _MISFIT.search(str(failure))
+    if misfit is not None:
+        return QueryError(
+            f"a file of the source does not fit its columns: {misfit[0].strip()}; nothing was written",
+            hint="mend the file, or declare the columns by read.options.schema",
+        )
     if name.startswith("FAILED_READ_FILE") or "filenotfoundexception" in lower:
         return TargetReadError(
             f"reading the target's data failed: {text}",
