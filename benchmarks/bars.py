@@ -16,12 +16,17 @@ class Way:
         start: What its target is before it runs: ``nothing``, the table without the new rows as ``ours``
             or the ``bare`` way has loaded it, or the table of many ``commits``.
         peer: Whether it runs in the peers' environment.
+        load: For ways that run in one Spark session, in turn: which load of ``ways/spark.py``. Their
+            ``script`` is ``ours`` or the name of what is written by hand there.
+        parts: Into how many parts such a load splits its read; 0 for no split.
     """
 
     script: str
     table: str
     start: Literal["nothing", "ours", "bare", "commits"] = "nothing"
     peer: bool = False
+    load: Literal["", "full", "increment", "upsert"] = ""
+    parts: int = 0
 
     @property
     def ours(self) -> bool:
@@ -29,6 +34,8 @@ class Way:
 
     @property
     def name(self) -> str:
+        if self.load:
+            return f"spark {self.load}, {self.script}"
         return f"{self.script}, {self.table}" if self.start == "nothing" else self.script
 
 
@@ -144,5 +151,40 @@ BARS = (
         OPEN_TABLE,
         2,
         figure="again",
+    ),
+    Bar(
+        "spark-full",
+        "Spark, full load of 1.5 M orders: ours / by hand in PySpark",
+        Way("ours", "orders", load="full"),
+        Way("full", "orders", load="full"),
+        1.10,
+    ),
+    Bar(
+        "spark-full-parts",
+        "Spark, the same read in 4 parts: ours / by hand in PySpark",
+        Way("ours", "orders", load="full", parts=4),
+        Way("full", "orders", load="full", parts=4),
+        1.10,
+    ),
+    Bar(
+        "spark-increment",
+        "Spark, increment of 1,500 rows on 1.5 M: ours / by hand, with MAX over the target",
+        Way("ours", "orders_growing", load="increment"),
+        Way("increment", "orders_growing", load="increment"),
+        1.3,
+    ),
+    Bar(
+        "spark-increment-literal",
+        "Spark, the same: ours / by hand, with a literal for the mark",
+        Way("ours", "orders_growing", load="increment"),
+        Way("increment_from_literal", "orders_growing", load="increment"),
+        1.3,
+    ),
+    Bar(
+        "spark-upsert",
+        "Spark, upsert of 100,000 rows into 1.5 M: ours / a bare MERGE",
+        Way("ours", "orders_changed", load="upsert"),
+        Way("merge", "orders_changed", load="upsert"),
+        1.15,
     ),
 )

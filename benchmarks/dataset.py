@@ -133,6 +133,26 @@ def grow(server: Server) -> str:
         return str(high)
 
 
+def change(server: Server) -> str:
+    """Make ``orders_changed`` unless it is there: ``orders``, of which each fifteenth row was changed on one
+    later day. Return the highest ``updated_at`` before."""
+    later = "date '1998-08-03' + (o_orderkey * 48271 % 86399999983) * interval '1 microsecond'"
+    with closing(server.connect()) as connection, connection.transaction():
+        (high,) = _one(connection, "SELECT max(updated_at)::text FROM orders")
+        if _one(connection, "SELECT to_regclass('public.orders_changed')::text") == (None,):
+            connection.execute(f"CREATE TABLE orders_changed ({ORDERS}, updated_at timestamp NOT NULL)")
+            connection.execute(
+                "INSERT INTO orders_changed SELECT o_orderkey, o_custkey, o_orderstatus, "
+                "o_totalprice + (n % 15 = 0)::int, o_orderdate, o_orderpriority, o_clerk, o_shippriority, "
+                f"o_comment, CASE WHEN n % 15 = 0 THEN {later} ELSE updated_at END "
+                "FROM (SELECT *, row_number() OVER (ORDER BY o_orderkey) n FROM orders) numbered"
+            )
+            connection.execute("ALTER TABLE orders_changed ADD PRIMARY KEY (o_orderkey)")
+            connection.execute("CREATE INDEX ON orders_changed (updated_at)")
+            connection.execute("ANALYZE orders_changed")
+        return str(high)
+
+
 def expected(server: Server, table: str) -> dict[str, Any]:
     """What a copy of a table must show: its number of rows, its columns' types and their sums, as texts."""
     with closing(server.connect()) as connection:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "RESULTS.md"
+SPARK_PATH = "raw/orders"
 SHOWN_VERSIONS = ("hwm-magics", "deltalake", "pyarrow", "adbc-driver-postgresql")
 
 
@@ -57,9 +58,13 @@ class Bench:
         self._since = ""
         self.failed: dict[Way, str] = {}
         self.inexact: dict[Way, list[str]] = {}
+        self.spark: tuple[str, float] | None = None
+        self._spark_since: dict[str, str] = {}
 
     def compare(self, a: Way, b: Way, rounds: int) -> Pair:
         """Run two ways in turn: once without counting and with all sums checked, then ``rounds`` times."""
+        if a.load:
+            return self._in_one_session(a, b, rounds)
         pair = Pair(a, b, {a: [], b: []})
         for number in range(rounds + 1):
             for way in (a, b) if number % 2 else (b, a):
@@ -78,6 +83,66 @@ class Bench:
                 if number:
                     pair.runs[way].append(run)
         return pair
+
+    def _in_one_session(self, a: Way, b: Way, rounds: int) -> Pair:
+        """Run two ways in turn in one Spark session; every run's rows are counted, the last ones' sums checked."""
+        pair = Pair(a, b, {a: [], b: []})
+        try:
+            root = self._spark_base(a)
+            rows = dataset.expected(self._server, a.table)["rows"]
+            more = {
+                "load": a.load,
+                "way": b.script,
+                "rounds": rounds,
+                "rows": rows,
+                "parts": a.parts,
+                "last_key": dataset.LAST_KEY,
+            }
+            with self._task(a) as given:
+                task = (
+                    given
+                    | more
+                    | {
+                        "root": str(root),
+                        "path": SPARK_PATH,
+                        "since": self._spark_since.get(a.load, ""),
+                    }
+                )
+                run = measure.run(sys.executable, measure.WAYS / "spark.py", task)
+                for way, name in ((a, "a"), (b, "b")):
+                    target = Path(task["scratch"], name, task["path"])
+                    self._check(way, {**task, "target": str(target)}, sums=True)
+        except measure.WayError as error:
+            self.failed[a] = str(error)
+            print(f"  {a.name}: failed: {error}", flush=True)
+            print(textwrap.indent(error.details, "    "), file=sys.stderr, flush=True)
+            return pair
+        self.spark = (run.facts["version"], run.facts["start"])
+        for way, name in ((a, "a"), (b, "b")):
+            pair.runs[way] = [measure.Run(seconds, 0.0, 0.0) for seconds in run.facts["times"][name]]
+            print(
+                f"  {way.name}: {', '.join(f'{each.seconds:.2f}' for each in pair.runs[way])} s", flush=True
+            )
+        return pair
+
+    def _spark_base(self, way: Way) -> Path:
+        """The table of 1.5 M orders that later loads in Spark go on from, and the source after it has changed."""
+        root = self._cache / "base-spark"
+        if way.load != "full" and not self._spark_since:
+            print("  loading the table that Spark goes on from", flush=True)
+            shutil.rmtree(root, ignore_errors=True)
+            root.mkdir()
+            orders = Way("ours", "orders", load="full")
+            with self._task(orders) as task:
+                base = {**task, "load": "base", "root": str(root), "path": SPARK_PATH}
+                measure.run(sys.executable, measure.WAYS / "spark.py", base)
+                self._check(orders, {**base, "target": str(root / task["path"])}, sums=True)
+            dataset.shrink(self._server)
+            self._spark_since = {
+                "increment": dataset.grow(self._server),
+                "upsert": dataset.change(self._server),
+            }
+        return root
 
     def _run(self, way: Way, *, sums: bool) -> measure.Run:
         base = self._base(way)
@@ -202,7 +267,7 @@ def row(bar: Bar, pair: Pair) -> list[str]:
             value = statistics.median(figure(run, bar.figure) for run in runs)
             peak = statistics.median(run.peak_mb for run in runs)
             seconds = statistics.median(run.seconds for run in runs) if bar.figure == "peak_mb" else value
-            cells.append(f"{seconds:.3g} s, {peak:.0f} MB")
+            cells.append(f"{seconds:.3g} s" + (f", {peak:.0f} MB" if peak else ""))
         else:
             cells.append("–")
     if not a or not b:
@@ -248,6 +313,10 @@ def report(bench: Bench, pairs: list[tuple[Bar, Pair]], rounds: int) -> str:
         if columns:
             parts.append(f"- {way.name}: not the source's types: {', '.join(columns)}")
     parts += [f"- {way.name}: failed: {error}" for way, error in bench.failed.items()]
+    if bench.spark is not None:
+        parts.append(
+            f"- Spark {bench.spark[0]}: both ways in one session, in turn; without its start of {bench.spark[1]:.1f} s"
+        )
     parts += ["", surroundings(rounds)]
     return "\n".join(parts)
 

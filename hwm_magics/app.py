@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from hwm_magics import errors
+from hwm_magics.connections.spark import SparkConnection
 from hwm_magics.core.cursor import CursorType, CursorValue
 from hwm_magics.core.decided import Decision, LoadPlan, LoadResult, ReadRows
 from hwm_magics.core.intent import Intent, cursor_spec, intend
@@ -22,6 +23,7 @@ from hwm_magics.core.plan import plan_load
 from hwm_magics.core.query import CursorExpression, SourceQuery, Way, prepare
 from hwm_magics.core.specs import LoadSpec, ReadSpec
 from hwm_magics.core.statement import Param
+from hwm_magics.core.steps import Abilities
 from hwm_magics.engines.base import Engine, Failpoint, OpenTarget, Progress, RunContext
 from hwm_magics.errors import (
     BlockedError,
@@ -56,13 +58,13 @@ class Prepared:
         plan: The plan.
         target: The target, opened at the version that the plan was made with.
         source: The source; None when the plan was BLOCKED before it was asked.
-        reads_on_spark: Whether the engine takes rows that never come through this process.
+        abilities: What the engine can do.
     """
 
     plan: LoadPlan
     target: OpenTarget
     source: Source | None
-    reads_on_spark: bool = False
+    abilities: Abilities = field(default_factory=Abilities)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,15 @@ class Workspace:
 
     def engine(self, spec: LoadSpec) -> Engine:
         """The engine of a load; see :meth:`engine_named`."""
-        return self.engine_named(spec.engine)
+        return self.engine_named(spec.engine if spec.engine != "auto" else self._suited(spec))
+
+    def _suited(self, spec: LoadSpec) -> str:
+        """``spark`` for what only Spark can read, so that its rows need not come through this process."""
+        name = spec.read.connection
+        read_by_spark = spec.read.path is not None or (
+            name in self.connections and isinstance(self.connections.get(name), SparkConnection)
+        )
+        return "spark" if read_by_spark else "auto"
 
     def engine_named(self, name: str) -> Engine:
         """An engine.
@@ -146,7 +156,14 @@ class Workspace:
         """
         from hwm_magics.sources.factory import open_source
 
-        return open_source(self.connections.database(spec.read.connection), spec.read)
+        read = spec.read
+        if read.path is not None:
+            from hwm_magics.sources.files_spark import open_files
+            from hwm_magics.spark import session
+
+            storage = self.connections.storage(read.connection, "read.connection, for files,")
+            return open_files(storage, read, session.active() or session.build())
+        return open_source(self.connections.database(read.connection), read)
 
     def now(self) -> datetime:
         """This machine's clock."""
@@ -172,6 +189,11 @@ class Workspace:
     def prepared(self, spec: LoadSpec) -> Iterator[Prepared]:
         """Plan, and keep target and source open on what the plan was made with."""
         engine = self.engine(spec)
+        if spec.read.path is not None and not engine.capabilities.parallel_reads:
+            raise errors.UnsupportedByEngineError(
+                f"the {engine.capabilities.engine} engine reads no files in this version",
+                hint="write engine: spark",
+            )
         with _at_line(spec.read), self.source(spec) as source:
             query = prepare(spec.read, spec.write, source.dialect)
             target = engine.open(spec, query.cursor if query.way is not Way.TARGET else None)
@@ -184,7 +206,7 @@ class Workspace:
                 asked = replace(source.observe(_request(spec, query, intent, values)), asked_at=asked_at)
                 self.failpoint("after_clock")
             plan = plan_load(spec, query, target.state, asked, values=values, abilities=engine.capabilities)
-            yield Prepared(plan, target, source, engine.capabilities.parallel_reads)
+            yield Prepared(plan, target, source, engine.capabilities)
 
     def load(
         self,
@@ -386,9 +408,17 @@ def _execute(ready: Prepared, run: RunContext) -> LoadResult:
             watermark_after=plan.before,
             warnings=plan.warnings,
         )
-    rows = ready.source.spark_read(reading.statement) if ready.reads_on_spark else None
+    rows = ready.source.spark_read(reading.statement) if _reads_by_itself(ready) else None
     result = ready.target.execute(plan, rows or ready.source.open(reading.statement), run)
     return replace(result, warnings=plan.warnings + result.warnings)
+
+
+def _reads_by_itself(ready: Prepared) -> bool:
+    """Whether the engine is to read the source without this process, where it can."""
+    plan, abilities = ready.plan, ready.abilities
+    count = plan.source.count if plan.source is not None else None
+    few = count is not None and count <= abilities.held_rows and plan.spec.read.partition is None
+    return abilities.parallel_reads and not few
 
 
 def _check_fresh(approved: LoadPlan, plan: LoadPlan, *, retried: bool) -> None:

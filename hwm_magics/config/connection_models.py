@@ -22,6 +22,7 @@ from hwm_magics.connections.odbc import OdbcConnection
 from hwm_magics.connections.postgres import PostgresConnection
 from hwm_magics.connections.s3 import S3Connection
 from hwm_magics.connections.secrets import Secret
+from hwm_magics.connections.spark import SparkConnection
 from hwm_magics.connections.sql import (
     DIALECTS,
     DuckDbConnection,
@@ -243,6 +244,10 @@ class OdbcModel(_Database):
     dialect: Text | None = Field(None, description="sqlglot's name of the SQL dialect.")
 
 
+class SparkModel(Strict):
+    """``type: spark``: Spark's own catalog. It needs no settings."""
+
+
 TYPES: dict[str, tuple[type[Strict], Callable[..., Connection], tuple[str, ...]]] = {
     "local": (LocalModel, LocalConnection, ("root",)),
     "adls": (AdlsModel, AdlsConnection, ("account", "container")),
@@ -260,13 +265,15 @@ TYPES: dict[str, tuple[type[Strict], Callable[..., Connection], tuple[str, ...]]
     "oracle": (OracleModel, OracleConnection, ("host", "service_name|sid")),
     "duckdb": (DuckDbModel, DuckDbConnection, ("database",)),
     "odbc": (OdbcModel, OdbcConnection, ("dsn|connection_string",)),
+    "spark": (SparkModel, SparkConnection, ()),
 }
 """Every type: its settings, its class, and what it can't do without (``a|b``: one of them)."""
 
 _OTHER_NAMES = {
     "azure_blob": "adls", "azure": "adls", "abfss": "adls", "aws": "s3", "gs": "gcs", "google": "gcs",
     "mssql": "sql_server", "sqlserver": "sql_server", "azure_sql": "sql_server", "postgresql": "postgres",
-    "mariadb": "mysql", "file": "local", "sqlalchemy": "sql",
+    "mariadb": "mysql", "file": "local", "sqlalchemy": "sql", "databricks": "spark", "unity_catalog": "spark",
+    "hive": "spark",
 }  # fmt: skip
 _SPELLINGS = {"base_path": "root", "account_name": "account", "server": "host", "user": "username"}
 

@@ -81,9 +81,11 @@ class Format(StrEnum):
     JSON = "json"
     PARQUET = "parquet"
     DELTA = "delta"
+    ORC = "orc"
+    SPARK = "spark"
 
 
-FILE_FORMATS = frozenset({Format.CSV, Format.JSON, Format.PARQUET, Format.DELTA})
+FILE_FORMATS = frozenset({Format.CSV, Format.JSON, Format.PARQUET, Format.DELTA, Format.ORC})
 
 _FORMAT_SPELLINGS = {
     "mssql": "sql_server",
@@ -177,7 +179,7 @@ class ReadModel(Strict):
     )
     table: Text | None = Field(None, description="The table to read.")
     query: Text | None = Field(None, description="A SELECT, in the place of `table`.")
-    path: Text | None = Field(None, description="Files to read (not in this version yet).")
+    path: Text | None = Field(None, description="Files to read, below the connection's root (Spark engine).")
     columns: Names | None = Field(None, description="The table's columns to read; all without it.")
     where: Text | None = Field(None, description="A condition on the rows.")
     filter: Text | None = Field(None, description="Another spelling of `where`.")

@@ -68,6 +68,7 @@ class Read:
     cursor: Cursor | None = None
     options: dict[str, object] = field(default_factory=dict)
     partition: Partition | None = None
+    path: str | None = None
 
 
 @dataclass(slots=True)
@@ -144,6 +145,7 @@ def resolve_read(model: ReadModel, path: Path, report: Report, note: Report) -> 
         cursor,
         {key: option_value(key, value) for key, value in ((options and options.model_extra) or {}).items()},
         _partition(model.partition, (*path, "partition"), report),
+        model.path,
     )
 
 

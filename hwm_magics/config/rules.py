@@ -141,6 +141,7 @@ def _read_spec(read: Read, connection: str, context: NodeContext) -> ReadSpec:
         dict(context.params),
         read.options,
         read.partition,
+        read.path,
         _line(context),
     )
 
@@ -217,16 +218,18 @@ def _read(model: ReadModel | None, path: Path, write: Write | None, context: Nod
     else:
         _not_yet(model, path, context)
         own = resolve_read(model, path, context.report, context.note)
-    has_own = own.table is not None or own.query is not None
+    has_own = own.table is not None or own.query is not None or own.path is not None
     if has_own:
-        default.table = default.query = None
+        default.table = default.query = default.path = None
     if _brings_its_own_window(own, write):
         default.cursor = None
     read = below(own, default)
-    if read.table is None and read.query is None and not _source_failed(path, context):
+    if read.table is None and read.query is None and read.path is None and not _source_failed(path, context):
         first = write.first_run_query if write is not None else None
         if first is None:
-            context.report(path, "it names nothing to read: add table: dbo.orders, or query: SELECT …")
+            context.report(
+                path, "it names nothing to read: add table: dbo.orders, query: SELECT …, or path: for files"
+            )
         elif simple_table(first) is not None:
             read.table = simple_table(first)
             context.note(path, f"it names no table, so later runs read that of first_run_query: {read.table}")
@@ -253,12 +256,6 @@ def _brings_its_own_window(own: Read, write: Write | None) -> bool:
 
 
 def _not_yet(model: ReadModel, path: Path, context: NodeContext) -> None:
-    if model.path is not None:
-        context.report((*path, "path"), f"reading files {_LATER}: write table or query")
-    elif model.format in FILE_FORMATS:
-        context.report(
-            (*path, "format"), f"reading files ({model.format}) {_LATER}: sources are SQL databases"
-        )
     if model.format is Format.JDBC:
         context.report(
             (*path, "format"),
@@ -283,7 +280,10 @@ def _check_connections(node: NodeModel, read: Read | None, write: Write | None, 
         elif known is not None:
             try:
                 if block == "read":
-                    known.database(settings.connection)
+                    if read is not None and read.path is not None:
+                        known.storage(settings.connection, "read.connection, for files,")
+                    else:
+                        known.database(settings.connection)
                     continue
                 storage = known.storage(settings.connection)
             except ConfigError as error:
@@ -335,8 +335,49 @@ def _keys_failed(path: Path, context: NodeContext) -> bool:
     return any(context.touched((*path, *place)) for place in places)
 
 
+_SUFFIXES = {
+    "csv": "csv",
+    "json": "json",
+    "jsonl": "json",
+    "ndjson": "json",
+    "parquet": "parquet",
+    "orc": "orc",
+}
+
+
+def _check_files(node: NodeModel, read: Read, write: Write, context: NodeContext) -> None:
+    """Rules of files as a source."""
+    path = (*context.path, "read")
+    files = {each.value for each in FILE_FORMATS}
+    if read.path is None:
+        if read.format in files:
+            context.report((*path, "path"), f"files ({read.format}) need it: add path: landing/orders/*.csv")
+        return
+    if (problem := path_problem(read.path)) is not None:
+        context.report((*path, "path"), problem)
+    for name in ("table", "query"):
+        if getattr(read, name) is not None:
+            context.report((*path, name), "there is a path, too: read one of them")
+    if read.format is None:
+        read.format = _SUFFIXES.get(read.path.rpartition(".")[2].lower())
+    if read.format not in files:
+        told = "it is missing" if read.format is None else f"{read.format} is no kind of file"
+        context.report((*path, "format"), f"{told}: write csv, json, parquet, delta or orc")
+    if (node.engine or context.engine or context.defaults.engine) == "pandas":
+        context.report(
+            (*context.path, "engine"), "files are read by Spark in this version: write engine: spark"
+        )
+    if read.cursor is None and write.mode in (None, WriteMode.APPEND):
+        context.report(
+            (*path, "incremental"),
+            "which files were loaded is not kept in this version, so a column in them must say how new a row is: add "
+            "incremental: {column: updated_at}; or write mode: overwrite, or append_once or upsert with keys",
+        )
+
+
 def _check_both(node: NodeModel, read: Read, write: Write, context: NodeContext) -> None:
     path = (*context.path, "read")
+    _check_files(node, read, write, context)
     incremental = (*path, "incremental")
     own_cursor = node.read is not None and node.read.incremental is not None
     if write.mode is WriteMode.OVERWRITE and own_cursor:

@@ -110,8 +110,12 @@ class Connections:
             hint=self._instead(DatabaseConnection, _HOW_TO_ADD),
         )
 
-    def storage(self, name: str) -> StorageConnection:
-        """A connection to write to.
+    def storage(self, name: str, setting: str = "write.connection") -> StorageConnection:
+        """A connection to write to, or to read files from.
+
+        Args:
+            name: The connection's name.
+            setting: What names it, for messages.
 
         Raises:
             ConfigError: There is none of that name, or it is a database.
@@ -120,7 +124,7 @@ class Connections:
         if isinstance(found, StorageConnection):
             return found
         raise ConfigError(
-            f"connection {name!r} is a database ({found.type}), and write.connection must be storage: "
+            f"connection {name!r} is a database ({found.type}), and {setting} must be storage: "
             "local, adls, s3 or gcs",
             hint=self._instead(StorageConnection, "add one, such as lake: {type: local, root: ./lake}"),
         )

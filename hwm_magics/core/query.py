@@ -232,9 +232,10 @@ def _read(read: ReadSpec, write: WriteSpec, dialect: str) -> tuple[Reading, tupl
     """What the user wrote, and the scalar queries over the target in what later runs read."""
     table = ""
     if read.query is None:
-        if read.table is None:
+        relation = read.relation
+        if relation is None:
             raise ConfigError("read has neither a table nor a query", hint="write read.table or read.query")
-        table = quote_table(table_parts(read.table, dialect), dialect)
+        table = quote_table(table_parts(relation, dialect), dialect)
     plain = Reading(
         table,
         columns=read.columns,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -95,7 +97,7 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class ReadSpec:
-    """Where rows come from: one of ``table`` and ``query``.
+    """Where rows come from: one of ``table``, ``query`` and ``path``.
 
     Attributes:
         connection: The connection's name.
@@ -108,6 +110,7 @@ class ReadSpec:
         params: Values for ``:name`` parameters of the query.
         options: Options handed to the source.
         partition: How to read in parallel; None for one part.
+        path: Files below the connection's root, ``*`` for parts of names; ``format`` says which kind.
         line: The line where ``query`` or ``table`` stands in the text that it was read from; None without one.
     """
 
@@ -121,12 +124,22 @@ class ReadSpec:
     params: Mapping[str, Scalar] = field(default_factory=dict)
     options: Mapping[str, object] = field(default_factory=dict)
     partition: Partition | None = None
+    path: str | None = None
     line: int | None = field(default=None, compare=False)
 
     @property
     def label(self) -> str:
         """The source as a sentence names it."""
-        return self.table or "the query"
+        return self.table or self.path or "the query"
+
+    @property
+    def relation(self) -> str | None:
+        """What a SELECT calls the rows: the table, or the view that stands for files; None for a query."""
+        if self.path is None:
+            return self.table
+        told = repr((self.connection, self.format, self.path, sorted(self.options.items())))
+        word = re.sub(r"\W+", "_", self.path).strip("_").lower()
+        return f"files_{word}_{hashlib.sha256(told.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,12 +45,15 @@ class Abilities:
         liquid_clustering: Whether ``cluster_by`` makes a clustered table.
         cluster_fallback: What it does for ``cluster_by`` instead, in words.
         parallel_reads: Whether it reads a source in parallel parts.
+        held_rows: Of an engine that reads by itself: windows that are known to hold no more rows than this
+            come through the driver's process all the same, where they are compared faster.
     """
 
     engine: str = "pandas"
     liquid_clustering: bool = False
     cluster_fallback: str = "the files are z-ordered after a first run or a full reload"
     parallel_reads: bool = False
+    held_rows: int = 0
 
 
 class Blocked(Exception):  # noqa: N818 - it carries a blocker out of the planning functions, and no further

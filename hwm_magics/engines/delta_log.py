@@ -14,7 +14,7 @@ from hwm_magics.errors import TargetUnknownError, clean_message
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-__all__ = ["LogReader"]
+__all__ = ["LogReader", "parse_commit"]
 
 _SIZE = re.compile(rb'"size":\s*(\d+)')
 
@@ -60,7 +60,7 @@ class LogReader:
             raise TargetUnknownError(
                 f"{name} can't be read: {text}", hint="check the storage and its rights"
             ) from error
-        return _parse(name, version, raw)
+        return parse_commit(name, version, raw)
 
     def back_from(self, version: int) -> Iterator[LogEntry]:
         """The commits from ``version`` down to the oldest that the log still has, newest first."""
@@ -91,7 +91,17 @@ class LogReader:
         return None
 
 
-def _parse(name: str, version: int, raw: bytes) -> LogEntry:
+def parse_commit(name: str, version: int, raw: bytes) -> LogEntry:
+    """One commit, from its file.
+
+    Args:
+        name: The file's name, for messages.
+        version: The commit's version.
+        raw: What the file holds.
+
+    Raises:
+        TargetUnknownError: It is damaged.
+    """
     info: dict[str, object] = {}
     adds = removes = False
     size = 0

@@ -53,6 +53,7 @@ _CONFLICTS = ("CONCURRENT", "PROTOCOL_CHANGED", "METADATA_CHANGED")
 _CONFLICT_WORDS = ("concurrent", "protocolchanged", "metadatachanged")
 _TAKEN = frozenset({"TABLE_OR_VIEW_ALREADY_EXISTS", "DELTA_TABLE_ALREADY_EXISTS", "DELTA_PATH_EXISTS"})
 _JDBC = re.compile(r"(?:org\.postgresql|com\.microsoft\.sqlserver)[\w.]*Exception: (.*)")
+_MISFIT = re.compile(r"\[MALFORMED_\w+[^\n]*|CSV header does not conform[^\n]*")
 _LOST = (
     "connection refused",
     "connection attempt failed",
@@ -153,7 +154,7 @@ def commit(
         failure = error
     run.failpoint("before_acknowledgement")
     try:
-        made, newer = find_run(session, address.reference, record.run_id, version)
+        made, newer = find_run(session, address, record.run_id, version)
     except TargetUnknownError as error:
         raise CommitOutcomeUnknownError(
             f"whether the load was committed can't be told: {error.message}",
@@ -195,6 +196,17 @@ def translated(failure: BaseException) -> HwmError:
         )
     if name in _TAKEN:
         return TakenError("a table is there already; nothing was written")
+    misfit = _MISFIT.search(str(failure))
+    if misfit is not None:
+        return QueryError(
+            f"a file of the source does not fit its columns: {misfit[0].strip()}; nothing was written",
+            hint="mend the file, or declare the columns by read.options.schema",
+        )
+    if name.startswith("FAILED_READ_FILE") or "filenotfoundexception" in lower:
+        return TargetReadError(
+            f"reading the target's data failed: {text}",
+            hint="a data file may be missing: restore it, or an earlier version of the table",
+        )
     first = lower.partition("\n")[0]
     if any(word in name for word in _CONFLICTS) or any(word in first for word in _CONFLICT_WORDS):
         return CommitConflictError(
@@ -204,11 +216,6 @@ def translated(failure: BaseException) -> HwmError:
     if told_by_source is not None:
         kind = SourceConnectionError if any(word in lower for word in _LOST) else QueryError
         return kind(f"reading the source failed: {told_by_source[1].strip()}; nothing was written")
-    if name.startswith("FAILED_READ_FILE") or "filenotfoundexception" in lower:
-        return TargetReadError(
-            f"reading the target's data failed: {text}",
-            hint="a data file may be missing: restore it, or an earlier version of the table",
-        )
     if name in ("DELTA_NOT_NULL_CONSTRAINT_VIOLATED", "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES"):
         return SchemaMismatchError(
             f"a row breaks a rule of the target: {text}", hint="leave such rows out in the query"

@@ -24,6 +24,7 @@ from hwm_magics.engines.delta_sql import bounded
 from hwm_magics.engines.local_catalog import LocalCatalog, target_folder
 from hwm_magics.engines.spark_commit import commit_mark, fresh_sequence
 from hwm_magics.engines.spark_execute import Execution, Outcome
+from hwm_magics.engines.spark_held import HELD_ROWS
 from hwm_magics.engines.spark_history import back_from_newest
 from hwm_magics.engines.spark_open import SparkAddress, location_of, plain_location, presence
 from hwm_magics.engines.spark_rows import columns_of_frame
@@ -60,17 +61,19 @@ class SparkEngine:
     Args:
         connections: Where names of storages are looked up.
         session: The session to work in.
+        held_rows: See :attr:`hwm_magics.core.steps.Abilities.held_rows`.
 
     Raises:
         EngineNotInstalledError: The session has no Delta Lake.
     """
 
-    capabilities = Abilities("spark", liquid_clustering=True, parallel_reads=True)
-
-    def __init__(self, connections: Connections, session: SparkSession) -> None:
+    def __init__(self, connections: Connections, session: SparkSession, held_rows: int = HELD_ROWS) -> None:
         verify(session)
+        self.capabilities = Abilities(
+            "spark", liquid_clustering=True, parallel_reads=True, held_rows=held_rows
+        )
         self._connections = connections
-        self._session = session
+        self.session = self._session = session
         self.place = describe(session)
 
     def open(self, spec: LoadSpec, cursor: CursorExpression | None = None) -> SparkTarget:
@@ -81,7 +84,7 @@ class SparkEngine:
             address = self.address(spec.write)
         except TargetUnknownError as error:
             nowhere = SparkAddress(spec.write.label, spec.write.label)
-            return SparkTarget(self._session, nowhere, _unknown(nowhere, error))
+            return SparkTarget(self, nowhere, _unknown(nowhere, error))
         try:
             absent = presence(self._session, address)
             registered = self._registered(address)
@@ -92,10 +95,10 @@ class SparkEngine:
                     location=address.label,
                     registered_as=registered,
                 )
-                return SparkTarget(self._session, address, state)
+                return SparkTarget(self, address, state)
             return self._observe(address, spec, cursor, registered)
         except (EngineError, PlanError) as error:
-            return SparkTarget(self._session, address, _unknown(address, error))
+            return SparkTarget(self, address, _unknown(address, error))
 
     def table_exists(self, connection: str, table: str | None = None, path: str | None = None) -> bool:
         """Whether a Delta table is there; raises :class:`TargetUnknownError` when that can't be told."""
@@ -106,7 +109,7 @@ class SparkEngine:
         address = self.address(spec.write)
         if presence(self._session, address):
             return ()
-        return tuple(islice(loads(back_from_newest(self._session, address.reference)), limit))
+        return tuple(islice(loads(back_from_newest(self._session, address)), limit))
 
     def set_watermark(self, spec: LoadSpec, record: CommitRecord) -> int:
         """Commit a watermark without rows; see :meth:`hwm_magics.engines.base.Engine.set_watermark`."""
@@ -167,7 +170,7 @@ class SparkEngine:
         registered: str | None,
     ) -> SparkTarget:
         seen: list[LogEntry] = []
-        entries = _kept(back_from_newest(self._session, address.reference), seen)
+        entries = _kept(back_from_newest(self._session, address), seen)
         found = walk(entries, spec.node)
         others = found.other_nodes
         if replaces_rows(spec):
@@ -202,7 +205,7 @@ class SparkEngine:
             created=found.created,
             forgotten=seq is None and not _complete(seen),
         )
-        target = SparkTarget(self._session, address, state)
+        target = SparkTarget(self, address, state)
         target.state = replace(state, has_rows=target.has_rows())
         there = {column.name for column in columns}
         if cursor is not None and cursor.column in there and needs_target_maximum(spec, target.state):
@@ -214,13 +217,14 @@ class SparkTarget:
     """See :class:`hwm_magics.engines.base.OpenTarget`.
 
     Args:
-        session: The session that works on it.
+        engine: The engine that works on it.
         address: Where the table lies.
         state: What was observed.
     """
 
-    def __init__(self, session: SparkSession, address: SparkAddress, state: TargetState) -> None:
-        self._session = session
+    def __init__(self, engine: SparkEngine, address: SparkAddress, state: TargetState) -> None:
+        self._session = engine.session
+        self._held_rows = engine.capabilities.held_rows
         self._address = address
         self.state = state
 
@@ -277,7 +281,7 @@ class SparkTarget:
         if self.state.version is None:
             msg = "the target is not there"
             raise AssertionError(msg)
-        return SparkUpkeep(self._session, self._address.reference, self.state.version)
+        return SparkUpkeep(self._session, self._address, self.state.version)
 
     def _scalar(self, sql: str, dialect: str = "postgres") -> CursorValue | Scalar:
         if dialect != DIALECT:
@@ -315,7 +319,7 @@ class SparkTarget:
         """Carry out a plan's steps: one read, one commit."""
         started = time.perf_counter()
         try:
-            outcome = Execution(self._session, self._address, plan, stream, run).walk()
+            outcome = Execution(self._session, self._address, plan, stream, run, self._held_rows).walk()
         finally:
             stream.close()
         return _result(plan, run, outcome, time.perf_counter() - started)

@@ -6,7 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from hwm_magics.core.commit_info import LogEntry, decode, encode, written
 from hwm_magics.core.cursor import CursorKind, CursorValue
@@ -46,6 +46,7 @@ from hwm_magics.engines.spark_commit import (
     transaction,
     translated,
 )
+from hwm_magics.engines.spark_held import HeldRows, overlapping
 from hwm_magics.engines.spark_history import find_run, has_newer, moment_of
 from hwm_magics.engines.spark_open import SparkAddress, location_of, plain_location
 from hwm_magics.engines.spark_sql import DIALECT, ddl, literal, name_of, properties_clause, quote, text
@@ -65,7 +66,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame, Observation, SparkSession
 
+    from hwm_magics.core.query import CursorExpression
+    from hwm_magics.engines.rows import RowCounts
+
 __all__ = ["Execution", "Outcome"]
+
+T = TypeVar("T")
 
 OBSERVED_WITHIN = 5.0
 """Seconds to wait for figures that were observed while a job ran; Spark never gives them after some jobs."""
@@ -111,8 +117,12 @@ class Execution:
         plan: LoadPlan,
         stream: BatchStream | SparkRead,
         run: RunContext,
+        held_rows: int,
     ) -> None:
         self._session = session
+        self._held_rows = held_rows
+        self._held: HeldRows | None = None
+        self._counts: RowCounts | None = None
         self._address = address
         self._plan = plan
         self._stream = stream
@@ -147,14 +157,9 @@ class Execution:
                 case ApplyTransform(name):
                     self._transform(name)
                 case CheckSchema(_, needed):
-                    spark_rows.required(self._rows, needed, self._plan.spec.transform)
-                    target = self._plan.target.columns if self._version is not None else None
-                    schema = self._plan.spec.write.schema
-                    self._frame, self._change = spark_rows.fit(self._rows, target, schema)
+                    self._fit(needed)
                 case Deduplicate(keys, cursor):
-                    self._frame = spark_rows.deduplicated(
-                        self._rows, keys, cursor_of(self._plan) if cursor else None
-                    )
+                    self._deduplicate(keys, cursor_of(self._plan) if cursor else None)
                 case RecogniseRows():
                     self._recognise(step)
                 case AppendRows() | MergeRows() | ReplaceTable() | ReplaceWindow():
@@ -174,6 +179,11 @@ class Execution:
 
     @property
     def _rows(self) -> DataFrame:
+        """The rows as a frame. From here on Spark has them: nothing more is done to them in this process."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            frame = spark_rows.frame_of(self._session, held.table())
+            self._frame = frame.coalesce(1) if len(held) <= self._held_rows else frame
         if self._frame is None:
             msg = "the plan has no rows"
             raise AssertionError(msg)
@@ -184,7 +194,14 @@ class Execution:
     def _take_rows(self) -> None:
         stream = self._stream
         if isinstance(stream, BatchStream):
-            self._frame, self._free = spark_rows.frame_of(self._session, self._counted(stream), stream.schema)
+            rows, self._free = spark_rows.taken(self._session, self._counted(stream), stream.schema)
+            if not isinstance(rows, list):
+                self._frame = rows
+                return
+            held = HeldRows(stream.schema, rows)
+            self._held = held
+            if len(held) > self._held_rows or self._plan.spec.transform is not None:
+                _ = self._rows
             return
         self._run.failpoint("mid_read")
         self._frame = spark_rows.frame_read(self._session, stream)
@@ -220,13 +237,44 @@ class Execution:
             )
         self._frame = spark_rows.transformed(self._rows, self._run.transform, name)
 
+    def _fit(self, needed: tuple[str, ...]) -> None:
+        target = self._plan.target.columns if self._version is not None else None
+        schema = self._plan.spec.write.schema
+        if self._held is not None:
+            self._change = self._held.fit(needed, target, schema)
+            return
+        spark_rows.required(self._rows, needed, self._plan.spec.transform)
+        self._frame, self._change = spark_rows.fit(self._rows, target, schema)
+
+    def _deduplicate(self, keys: tuple[str, ...], cursor: CursorExpression | None) -> None:
+        if self._held is not None:
+            self._held.deduplicate(keys, cursor)
+        else:
+            self._frame = spark_rows.deduplicated(self._rows, keys, cursor)
+
     def _recognise(self, step: RecogniseRows) -> None:
         merges = self._plan.step(MergeRows)
         if self._version is None or (self._change.added and merges is not None and not merges.insert_only):
             # A merge also brings the new columns' values of rows that are equal otherwise.
             return
+        if self._held is not None and self._recognise_held(self._held, step):
+            return
         self._frame = spark_rows.recognised(self._rows, self._there(), step, self._change)
         self._recognised = True
+
+    def _recognise_held(self, held: HeldRows, step: RecogniseRows) -> bool:
+        """Compare in this process; False when the target has too many rows to be compared with."""
+        if not len(held):
+            return True
+        there, columns = self._there(), self._plan.target.columns
+        compared = step.columns or tuple(column.name for column in columns)
+        overlap = self._job(lambda: overlapping(there, step, compared, columns))
+        if overlap is None:
+            return False
+        before = self._plan.before
+        held.recognise(overlap, step, self._change, before.value if before is not None else None)
+        self._counts = held.counts
+        return True
 
     def _there(self) -> DataFrame:
         """The target at the version that was planned with."""
@@ -271,6 +319,8 @@ class Execution:
         """Whether there is nothing to write. Spark is asked only where the plan can't tell."""
         if self._read == 0:
             return True
+        if self._held is not None:
+            return not len(self._held)
         if self._surely_new:
             return False
         return bool(self._job(self._rows.isEmpty))
@@ -398,9 +448,9 @@ class Execution:
 
     def _check_unmoved(self, node: str) -> None:
         """Refuse to write on what others did to the rows since the target was opened."""
-        if self._version is None or not has_newer(self._session, self._address.reference, self._version):
+        if self._version is None or not has_newer(self._session, self._address, self._version):
             return
-        _, newer = find_run(self._session, self._address.reference, "", self._version)
+        _, newer = find_run(self._session, self._address, "", self._version)
         for entry in newer:
             record = decode(entry)
             mine = record is not None and record.node == node and record.run_id != self._run.run_id
@@ -443,6 +493,8 @@ class Execution:
         outcome.kept = int(str(source_rows)) if source_rows is not None else told.rows
         if self._read is None:
             outcome.read = int(str(_observed(self._counter).get("read", outcome.kept or 0)))
+        if self._counts is not None:
+            outcome.late, outcome.latest = self._counts.late, self._counts.latest
         seen = _observed(self._seen)
         before = self._plan.before
         if before is not None and seen.get("late"):
@@ -490,7 +542,7 @@ class Execution:
 
     # How Spark is asked
 
-    def _job(self, action: Callable[[], object]) -> object:
+    def _job(self, action: Callable[[], T]) -> T:
         try:
             return run_job(
                 self._session,

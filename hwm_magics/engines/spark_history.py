@@ -1,13 +1,20 @@
-"""Reads a Delta table's log through ``DESCRIBE HISTORY``: the only public way, and one that every catalog has."""
+"""Reads a Delta table's log: from its files where Spark runs on this machine, elsewhere by ``DESCRIBE HISTORY``.
+
+The latter is the only public way, and one that every catalog has; it costs a job each time.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwm_magics.core.commit_info import LogEntry
+from hwm_magics.engines.delta_log import parse_commit
+from hwm_magics.engines.spark_open import SparkAddress
 from hwm_magics.errors import TargetUnknownError
 from hwm_magics.spark.failures import condition, first_line
 
@@ -19,6 +26,7 @@ __all__ = ["back_from_newest", "find_run", "has_newer", "moment_of"]
 FIRST_PAGE = 20
 """Commits that are asked for at first. Most searches end among them; the others read the whole log."""
 
+_COMMIT = re.compile(r"(\d{20})\.(json|checkpoint\..*parquet)")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COLUMNS = (
     "version",
@@ -31,42 +39,47 @@ _COLUMNS = (
 
 
 def back_from_newest(
-    session: SparkSession, reference: str, first_page: int = FIRST_PAGE
+    session: SparkSession, address: SparkAddress, first_page: int = FIRST_PAGE
 ) -> Iterator[LogEntry]:
     """A table's commits, newest first, down to the oldest that the log still has.
 
     Args:
         session: The session that is asked.
-        reference: The table's name in SQL.
-        first_page: How many are asked for at first.
+        address: The table.
+        first_page: How many Spark is asked for at first.
 
     Raises:
         TargetUnknownError: The log can't be read.
     """
-    page = _page(session, reference, first_page)
+    if address.folder is not None:
+        yield from _from_files(address.folder / "_delta_log")
+        return
+    page = _page(session, address.reference, first_page)
     yield from page
     if len(page) == first_page and page[-1].version > 0:
         oldest = page[-1].version
-        yield from (entry for entry in _page(session, reference, None) if entry.version < oldest)
+        yield from (entry for entry in _page(session, address.reference, None) if entry.version < oldest)
 
 
-def has_newer(session: SparkSession, reference: str, version: int) -> bool:
+def has_newer(session: SparkSession, address: SparkAddress, version: int) -> bool:
     """Whether a table has a commit above a version: far cheaper than its history, which is read only then."""
+    if address.folder is not None:
+        return (address.folder / "_delta_log" / f"{version + 1:020d}.json").exists()
     try:
-        _ = session.sql(f"SELECT 1 FROM {reference} VERSION AS OF {version + 1}").schema  # noqa: S608 - quoted
+        _ = session.sql(f"SELECT 1 FROM {address.reference} VERSION AS OF {version + 1}").schema  # noqa: S608 - quoted
     except Exception as error:  # noqa: BLE001 - the history tells more of what is wrong
         return condition(error) != "DELTA_VERSION_NOT_FOUND"
     return True
 
 
 def find_run(
-    session: SparkSession, reference: str, run_id: str, after: int
+    session: SparkSession, address: SparkAddress, run_id: str, after: int
 ) -> tuple[LogEntry | None, list[LogEntry]]:
     """The commit that a run made, looked for above a version.
 
     Args:
         session: The session that is asked.
-        reference: The table's name in SQL.
+        address: The table.
         run_id: The run.
         after: Versions up to this one are not looked at.
 
@@ -74,12 +87,42 @@ def find_run(
         The commit, or None when none above ``after`` names the run; and all commits above it, newest first.
     """
     newer = []
-    for entry in back_from_newest(session, reference, first_page=5):
+    for entry in back_from_newest(session, address, first_page=5):
         if entry.version <= after:
             break
         newer.append(entry)
     found = next((entry for entry in newer if entry.user_metadata and run_id in entry.user_metadata), None)
     return found, newer
+
+
+def _from_files(log: Path) -> Iterator[LogEntry]:
+    try:
+        found = [match for file in log.iterdir() if (match := _COMMIT.fullmatch(file.name))]
+        versions = sorted({int(match[1]) for match in found if match[2] == "json"}, reverse=True)
+        checkpoint = max((int(match[1]) for match in found if match[2] != "json"), default=-1)
+        if checkpoint > (versions[0] if versions else -1):
+            raise TargetUnknownError(
+                f"{log} has a checkpoint of version {checkpoint}, and not that commit",
+                hint="restore the log from a backup",
+            )
+        above: int | None = None
+        for version in versions:
+            _require_next(str(log), above, version)
+            name = f"{version:020d}.json"
+            yield parse_commit(name, version, (log / name).read_bytes())
+            above = version
+    except OSError as error:
+        raise TargetUnknownError(
+            f"{log} can't be read: {error.strerror or error}", hint="check the rights on the folder"
+        ) from error
+
+
+def _require_next(log: str, above: int | None, version: int) -> None:
+    if above is not None and above != version + 1:
+        raise TargetUnknownError(
+            f"the log of {log} has a gap: version {above} follows version {version}",
+            hint="restore the log from a backup",
+        )
 
 
 def _page(session: SparkSession, reference: str, limit: int | None) -> list[LogEntry]:
@@ -93,11 +136,7 @@ def _page(session: SparkSession, reference: str, limit: int | None) -> list[LogE
         ) from error
     entries = [_entry(row.asDict()) for row in rows]
     for newer, older in pairwise(entries):
-        if newer.version != older.version + 1:
-            raise TargetUnknownError(
-                f"the log of {reference} has a gap: version {newer.version} follows version {older.version}",
-                hint="restore the log from a backup",
-            )
+        _require_next(reference, newer.version, older.version)
     return entries
 
 

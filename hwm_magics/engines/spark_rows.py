@@ -35,6 +35,7 @@ __all__ = [
     "frame_read",
     "recognised",
     "required",
+    "taken",
     "transformed",
 ]
 
@@ -56,23 +57,22 @@ def columns_of_frame(frame: DataFrame) -> tuple[Column, ...]:
     )
 
 
-def frame_of(
+def taken(
     session: SparkSession, batches: Iterator[pa.RecordBatch], schema: pa.Schema
-) -> tuple[DataFrame, Callable[[], None]]:
-    """Rows that come through this process, as a frame.
+) -> tuple[list[pa.RecordBatch] | DataFrame, Callable[[], None]]:
+    """Rows that come through this process: held where they are few, and otherwise a frame over a file.
 
     Args:
-        session: The session to hand them to.
+        session: The session that will read the file.
         batches: The rows.
         schema: Their schema.
 
     Returns:
-        The frame, and what frees the rows' file when the frame is done with.
+        The rows, and what frees their file when the frame is done with.
 
     Raises:
         SourceError: The source fails on the way.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     from hwm_magics.arrow import columns_of
@@ -101,12 +101,23 @@ def frame_of(
     finally:
         if writer is not None:
             writer.close()
-    columns = ddl(columns_of(schema), nullable=True)
     if spool is not None:
+        columns = ddl(columns_of(schema), nullable=True)
         return session.read.schema(columns).parquet(spool.name), spool.cleanup
-    table = pa.Table.from_batches(held, schema=schema)
+    return held, lambda: None
+
+
+def frame_of(session: SparkSession, table: pa.Table) -> DataFrame:
+    """Rows in memory, as a frame.
+
+    Args:
+        session: The session to hand them to.
+        table: The rows.
+    """
+    from hwm_magics.arrow import columns_of
+
     # The schema is given: Spark would take times without a zone for times in the session's zone.
-    return session.createDataFrame(table, schema=_schema(columns)), lambda: None
+    return session.createDataFrame(table, schema=_schema(ddl(columns_of(table.schema), nullable=True)))
 
 
 def frame_read(session: SparkSession, read: SparkRead) -> DataFrame:

@@ -15,6 +15,8 @@ from hwm_magics.spark.failures import first_line
 if TYPE_CHECKING:
     from pyspark.sql import Row, SparkSession
 
+    from hwm_magics.engines.spark_open import SparkAddress
+
 __all__ = ["SparkUpkeep"]
 
 
@@ -23,13 +25,14 @@ class SparkUpkeep:
 
     Args:
         session: The session.
-        reference: The table, as SQL names it.
+        address: Where the table lies.
         version: The version that was looked at.
     """
 
-    def __init__(self, session: SparkSession, reference: str, version: int) -> None:
+    def __init__(self, session: SparkSession, address: SparkAddress, version: int) -> None:
         self._session = session
-        self._reference = reference
+        self._address = address
+        self._reference = address.reference
         self._version = version
 
     def files(self) -> TableFiles:
@@ -57,14 +60,14 @@ class SparkUpkeep:
 
     def restore(self, version: int) -> int:
         """Make an earlier version the newest one."""
-        newest = next(iter(back_from_newest(self._session, self._reference))).version
+        newest = next(iter(back_from_newest(self._session, self._address))).version
         if newest != self._version:
             raise StalePlanError(
                 f"the table was at version {self._version} and is now at {newest}; nothing was restored",
                 hint="plan again and look at the new plan",
             )
         self._run(f"RESTORE TABLE {self._reference} TO VERSION AS OF {int(version)}")
-        return next(iter(back_from_newest(self._session, self._reference))).version
+        return next(iter(back_from_newest(self._session, self._address))).version
 
     def _run(self, sql: str) -> list[Row]:
         try:

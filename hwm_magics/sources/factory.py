@@ -9,6 +9,7 @@ from hwm_magics.connections.jdbc import jdbc_address
 from hwm_magics.connections.objects import ObjectConnection
 from hwm_magics.connections.odbc import OdbcConnection
 from hwm_magics.connections.postgres import PostgresConnection
+from hwm_magics.connections.spark import SparkConnection
 from hwm_magics.connections.sql import DuckDbConnection, MySqlConnection, OracleConnection, SqlConnection
 from hwm_magics.connections.sql_server import SqlServerConnection
 from hwm_magics.connections.sqlite import SqliteConnection
@@ -49,7 +50,7 @@ def open_source(connection: DatabaseConnection | ObjectConnection, read: ReadSpe
         ConfigError: The connection is nothing to read from.
     """
     given = connection if isinstance(connection, ObjectConnection) else None
-    ours = given is not None and given.kind == "spark"
+    ours = isinstance(connection, SparkConnection) or (given is not None and given.kind == "spark")
     alone = None if given is None or given.shared else _IN_USE.setdefault(id(given.obj), threading.RLock())
     if alone is not None:
         alone.acquire()
@@ -102,6 +103,11 @@ def _driver(connection: DatabaseConnection | ObjectConnection, read: ReadSpec) -
 
         arguments = connection.revealed_options() if isinstance(connection, SqlConnection) else {}
         return sql_sqlalchemy.connect(connection.sqlalchemy_url(), arguments, connection.timezone)
+    if isinstance(connection, SparkConnection):
+        from hwm_magics.sources import sql_spark
+        from hwm_magics.spark import session
+
+        return sql_spark.of_object(session.active() or session.build())
     raise ConfigError(
         f"the connection {connection.name!r} ({connection.type}) is no database to read from",
         hint="name a database under read.connection",

@@ -141,7 +141,10 @@ def build(settings: Mapping[str, str] | None = None) -> SparkSession:
         builder = builder.config(key, value)
     builder = builder.remote(remote) if remote else builder.master(os.environ.get("MASTER", "local[*]"))
     builder = configure_spark_with_delta_pip(builder, extra_packages=list(JDBC_DRIVERS))
-    with _quiet() as told:
+    with _quiet() as told, warnings.catch_warnings():
+        if remote:
+            # The server of its own that pyspark starts has them all: told again, it says that it keeps them.
+            warnings.filterwarnings("ignore", message=r"Failed to set .*\[CANNOT_MODIFY_(STATIC_)?CONFIG\]")
         try:
             return builder.getOrCreate()
         except Exception as error:

@@ -448,9 +448,9 @@ class PandasCase(DiskCase):
 
 
 class SparkCase(DiskCase):
-    """The Spark engine, on the one session that all tests of a process share."""
+    """The Spark engine, on the one session that all tests of a process share; Spark does what it can with rows."""
 
-    make_engine = lambda connections: SparkEngine(connections, shared_session())  # noqa: E731 - a method would be bound
+    make_engine = lambda connections: SparkEngine(connections, shared_session(), held_rows=0)  # noqa: E731 - a method would be bound
     frames = SparkFrames()
     tells_sequence = False
 
@@ -476,6 +476,12 @@ class SparkCase(DiskCase):
 
     def close(self) -> None:
         forget_names(shared_session())
+
+
+class HeldRowsCase(SparkCase):
+    """The same as it comes: it compares few rows by itself."""
+
+    make_engine = lambda connections: SparkEngine(connections, shared_session())  # noqa: E731 - as above
 
 
 CASES: dict[str, type[Case]] = {"fake": FakeCase, "pandas": PandasCase, "spark": SparkCase}

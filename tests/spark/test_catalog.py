@@ -95,3 +95,16 @@ def test_a_late_moment_is_told_in_any_zone(folder, spark):
 def test_a_name_that_is_not_there_is_an_error_of_the_query(folder, spark):
     with pytest.raises(QueryError, match="nowhere"):
         load(spark, "spark", EVENTS % "SELECT id, at FROM nowhere.events")
+
+
+def test_the_catalog_is_a_connection_of_its_own_without_a_variable(folder, events, spark):
+    (folder / "hwm.yaml").write_text(
+        "connections: {lake: {type: local, root: ./lake}, events: {type: spark}}\n"
+    )
+    events(1, 2)
+    # engine: auto takes Spark, so that the rows need not come through this process.
+    plan = hwm_magics.plan(EVENTS % QUERY)
+    assert (plan.decision, plan.source.identity.text[:13]) == ("FIRST RUN", "Spark catalog")
+    assert hwm_magics.load(EVENTS % QUERY).rows_written == 2
+    events(3)
+    assert hwm_magics.load(EVENTS % QUERY, engine="pandas").rows_written == 1

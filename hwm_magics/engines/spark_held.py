@@ -1,0 +1,131 @@
+"""A few rows that came through this process: fitted, deduplicated and recognised before Spark has anything to do.
+
+Spark does the same with plans of windows and joins, which cost a job for each exchange; of some thousand rows that
+is most of a load's time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hwm_magics.core.cursor import CursorValue
+from hwm_magics.core.decided import RecogniseRows, SchemaChange
+from hwm_magics.core.observed import Column
+from hwm_magics.core.query import CursorExpression
+from hwm_magics.core.specs import SchemaPolicy
+from hwm_magics.engines.planned import compared_by
+from hwm_magics.engines.spark_sql import condition, quote
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame
+
+    from hwm_magics.engines.rows import RowCounts
+
+__all__ = ["HELD_ROWS", "HeldRows", "overlapping"]
+
+HELD_ROWS = 50_000
+"""Windows of at most so many rows are read by this process, and compared with at most so many of the target's."""
+
+
+@dataclass(slots=True)
+class HeldRows:
+    """The rows of one load.
+
+    Attributes:
+        schema: Their schema.
+        batches: They.
+        counts: What became of them.
+    """
+
+    schema: pa.Schema
+    batches: list[pa.RecordBatch]
+    counts: RowCounts = field(init=False)
+
+    def __post_init__(self) -> None:
+        from hwm_magics.engines.rows import RowCounts
+
+        self.counts = RowCounts()
+
+    def __len__(self) -> int:
+        return sum(batch.num_rows for batch in self.batches)
+
+    def table(self) -> pa.Table:
+        """All of them."""
+        import pyarrow as pa
+
+        return pa.Table.from_batches(self.batches, schema=self.schema)
+
+    def fit(
+        self,
+        needed: Sequence[str],
+        target: Sequence[Column] | None,
+        policy: SchemaPolicy,
+    ) -> SchemaChange:
+        """See :func:`hwm_magics.engines.rows.fit`."""
+        from hwm_magics.arrow import arrow_schema
+        from hwm_magics.engines.rows import fit, require
+
+        require(self.schema, needed, None)
+        there = arrow_schema(target) if target is not None else None
+        fitted = fit(self.batches, self.schema, target, there, policy)
+        self.schema, self.batches = fitted.schema, list(fitted.batches)
+        return fitted.change
+
+    def deduplicate(self, keys: Sequence[str], cursor: CursorExpression | None) -> None:
+        """See :func:`hwm_magics.engines.rows.deduplicated`."""
+        from hwm_magics.engines.rows import deduplicated
+
+        self.batches = list(deduplicated(self.batches, self.schema, keys, cursor, self.counts))
+
+    def recognise(
+        self, overlap: pa.Table, step: RecogniseRows, change: SchemaChange, mark: CursorValue | None
+    ) -> None:
+        """Drop the rows that the target holds, and count the late ones among the others.
+
+        Args:
+            overlap: The target's rows that may come again; see :func:`overlapping`.
+            step: What is compared.
+            change: How the rows differed from the target.
+            mark: The old watermark; None on a first run.
+        """
+        from hwm_magics.engines.rows import Overlap, recognised
+
+        missing = {column.name for column in change.missing}
+        there = Overlap.of(overlap.to_batches(), step, self.schema, missing)
+        self.batches = list(recognised(self.batches, there, self.counts, compared_by(step), mark))
+
+
+def overlapping(
+    there: DataFrame, step: RecogniseRows, compared: Sequence[str], columns: Sequence[Column]
+) -> pa.Table | None:
+    """The target's rows that may come again; None when they are more than are compared here.
+
+    Args:
+        there: The target, at the version that was planned with.
+        step: What is compared.
+        compared: The columns that make two rows the same.
+        columns: The target's columns.
+    """
+    import pyarrow as pa
+
+    from hwm_magics.arrow import arrow_type
+
+    cursor = compared_by(step)
+    names = list(dict.fromkeys([*compared, *(name for name in (step.cursor, step.fallback) if name)]))
+    asked = there.filter(condition(cursor, step.low, nulls=step.nulls)).select(*map(quote, names))
+    found = asked.limit(HELD_ROWS + 1).toArrow()
+    if found.num_rows > HELD_ROWS:
+        return None
+    types = {column.name: arrow_type(column.type) for column in columns}
+    # Spark gives moments in the session's zone.
+    return pa.table(
+        [_plain(found.column(name), types[name]) for name in names],
+        schema=pa.schema([pa.field(name, types[name]) for name in names]),
+    )
+
+
+def _plain(column: pa.ChunkedArray, dtype: pa.DataType) -> pa.ChunkedArray:
+    return column if column.type == dtype else column.cast(dtype)
