@@ -15,7 +15,7 @@ from hwm_magics.core.statement import Param
 from hwm_magics.core.steps import Abilities, Blocked, Planned, plan_steps
 from hwm_magics.errors import CursorColumnError, HwmError
 
-__all__ = ["plan_load"]
+__all__ = ["moves", "plan_load"]
 
 
 def plan_load(
@@ -42,6 +42,18 @@ def plan_load(
         never an overwrite of rows that was not asked for, never a window that leaves a gap above
         the watermark.
     """
+    able = abilities or Abilities()
+    return replace(_decided(spec, query, target, source, values, able), engine=able.engine)
+
+
+def _decided(
+    spec: LoadSpec,
+    query: SourceQuery,
+    target: TargetState,
+    source: SourceState | None,
+    values: tuple[Param, ...],
+    abilities: Abilities,
+) -> LoadPlan:
     intent = intend(spec, query, target)
     if intent.blocker is not None or source is None:
         return _finish(
@@ -59,7 +71,7 @@ def plan_load(
         )
     try:
         draft = _with_source(spec, query, target, source, intent)
-        planned = Planned(spec, query, target, source, draft, values, abilities or Abilities())
+        planned = Planned(spec, query, target, source, draft, values, abilities)
         return _finish(plan_steps(planned) if draft.decision is not Decision.NO_CHANGES else draft)
     except Blocked as blocked:
         blocker = blocked.blocker
@@ -282,3 +294,27 @@ def _finish(plan: LoadPlan) -> LoadPlan:
     )
     digest = hashlib.sha256(repr(what).encode()).hexdigest()[:16]
     return replace(plan, hash=digest)
+
+
+def moves(before: LoadPlan, now: LoadPlan) -> tuple[tuple[str, str, str], ...]:
+    """How a plan differs from one made earlier, for people.
+
+    Returns:
+        What it is, how it stood and how it stands, for everything that is not the same; a window that
+        moved is none of it.
+    """
+
+    def listed(plan: LoadPlan) -> str:
+        return ", ".join(f"{each.name} {each.type}" for each in (plan.source.columns if plan.source else ()))
+
+    told = [
+        ("decision", before.decision.value, now.decision.value),
+        ("version", _or_none(before.target.version), _or_none(now.target.version)),
+        ("watermark", _or_none(before.before), _or_none(now.before)),
+        ("columns", listed(before), listed(now)),
+    ]
+    return tuple((what, old, new) for what, old, new in told if old != new)
+
+
+def _or_none(value: object) -> str:
+    return "none" if value is None else str(value)

@@ -122,6 +122,7 @@ def plan_steps(planned: Planned) -> LoadPlan:
         notes=tuple(notes),
         first_run_statement=statement if first_run else _other(planned, first_run=True),
         incremental_statement=_other(planned, first_run=False) if first_run else statement,
+        count_statement=_count(planned, first_run=first_run),
     )
 
 
@@ -132,13 +133,8 @@ def _reads_first_run(plan: LoadPlan) -> bool:
 
 
 def _rows(planned: Planned, *, first_run: bool, window: Window | None) -> Statement:
-    query, spec = planned.query, planned.spec
-    cursor = spec.read.cursor
-    decision = planned.plan.decision
-    nulls = first_run or decision is Decision.FULL_RELOAD
-    if cursor is not None and cursor.nulls is NullPolicy.READ:
-        # A row without a value lies in no window, so a backfill neither reads nor replaces it.
-        nulls = decision is not Decision.BACKFILL
+    query = planned.query
+    nulls = _nulls(planned, first_run=first_run)
     projection = planned.source.later_projection if not first_run else planned.source.projection
     return query.rows(
         first_run=first_run,
@@ -146,6 +142,25 @@ def _rows(planned: Planned, *, first_run: bool, window: Window | None) -> Statem
         nulls=nulls,
         values=planned.values or query.first_run_values,
         projection=projection or planned.source.projection,
+    )
+
+
+def _nulls(planned: Planned, *, first_run: bool) -> bool:
+    """Whether rows without a cursor value are read."""
+    cursor, decision = planned.spec.read.cursor, planned.plan.decision
+    if cursor is not None and cursor.nulls is NullPolicy.READ:
+        # A row without a value lies in no window, so a backfill neither reads nor replaces it.
+        return decision is not Decision.BACKFILL
+    return first_run or decision is Decision.FULL_RELOAD
+
+
+def _count(planned: Planned, *, first_run: bool) -> Statement:
+    return planned.query.probe(
+        ["COUNT(*)"],
+        first_run=first_run,
+        window=planned.plan.window,
+        nulls=_nulls(planned, first_run=first_run),
+        values=planned.values or planned.query.first_run_values,
     )
 
 
