@@ -19,7 +19,7 @@ from hwm_magics.core.cursor import CursorType, CursorValue
 from hwm_magics.core.decided import Decision, LoadPlan, LoadResult, ReadRows
 from hwm_magics.core.intent import Intent, cursor_spec, intend
 from hwm_magics.core.observed import CommitRecord, Existence, LateColumn, TargetState, Watermark
-from hwm_magics.core.plan import plan_load
+from hwm_magics.core.plan import moves, plan_load
 from hwm_magics.core.query import CursorExpression, SourceQuery, Way, prepare
 from hwm_magics.core.specs import LoadSpec, ReadSpec
 from hwm_magics.core.statement import Param
@@ -37,6 +37,7 @@ from hwm_magics.sources.base import Source, SourceRequest
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
     from hwm_magics.connections.registry import Connections
 
@@ -44,6 +45,10 @@ __all__ = ["MOST_RETRIES", "Prepared", "TargetStatus", "Workspace"]
 
 MOST_RETRIES = 3
 """How often a load that lost a race looks again and starts anew."""
+
+
+NEWEST_COMMITS = 200
+"""How many commits are looked through for the loads that a plan is shown with."""
 
 
 def _no_failpoint(_name: str) -> None:
@@ -283,6 +288,47 @@ class Workspace:
         """The loads that the target's own log knows, newest first."""
         return self.engine(spec).history(spec, limit)
 
+    def recent(self, plan: LoadPlan, limit: int) -> tuple[CommitRecord, ...]:
+        """The newest loads of a plan's target, for people: found in the newest commits, or not at all."""
+        if plan.target.version is None:
+            return ()
+        return self.engine(plan.spec).history(plan.spec, limit, within=NEWEST_COMMITS)
+
+    def count(self, plan: LoadPlan) -> int | None:
+        """Have the source count the rows that a plan would read; None for a plan that reads none.
+
+        Raises:
+            SourceError: The source can't be reached, or refuses.
+        """
+        if plan.count_statement is None:
+            return None
+        with self.source(plan.spec) as source:
+            return int(source.scalar(plan.count_statement) or 0)
+
+    def sample(self, plan: LoadPlan, limit: int) -> pa.Table | None:
+        """The first rows that a plan would read, before any transform; None for a plan that reads none.
+
+        Args:
+            plan: The plan.
+            limit: At most so many.
+
+        Raises:
+            SourceError: The source can't be reached, or refuses.
+        """
+        import pyarrow as pa
+
+        reading = plan.step(ReadRows)
+        if reading is None:
+            return None
+        with self.source(plan.spec) as source:
+            stream = source.open(reading.statement)
+            try:
+                first = next((batch for batch in stream.batches if batch.num_rows), None)
+                batches = [first.slice(0, limit)] if first is not None else []
+                return pa.Table.from_batches(batches, stream.schema)
+            finally:
+                stream.close()
+
     def set_watermark(self, spec: LoadSpec, value: str | None) -> CommitRecord:
         """Settle the watermark: what lies at or below it counts as loaded from now on.
 
@@ -423,20 +469,19 @@ def _reads_by_itself(ready: Prepared) -> bool:
 
 def _check_fresh(approved: LoadPlan, plan: LoadPlan, *, retried: bool) -> None:
     """Refuse a plan that is not what was approved. A window that grew is; a lost race moves the version."""
-    told = []
+    told = ""
     if approved.decision is not plan.decision and plan.decision is not Decision.NO_CHANGES:
-        told.append(f"the decision was {approved.decision} and is now {plan.decision}: {plan.reason}")
+        told = f"the decision was {approved.decision} and is now {plan.decision}: {plan.reason}"
     elif not retried and approved.target.version != plan.target.version:
-        told.append(
-            f"the target was at version {approved.target.version} and is now at {plan.target.version}"
-        )
+        told = f"the target was at version {approved.target.version} and is now at {plan.target.version}"
     elif not retried and approved.before != plan.before:
-        told.append(f"the watermark was {approved.before} and is now {plan.before}")
+        told = f"the watermark was {approved.before} and is now {plan.before}"
     elif plan.decision is approved.decision and approved.hash != plan.hash:
-        told.append("the columns or the settings changed")
+        told = "the columns or the settings changed"
     if told:
         raise StalePlanError(
-            f"the plan that was approved no longer holds: {'; '.join(told)}",
+            f"the plan that was approved no longer holds: {told}",
+            moves(approved, plan),
             hint="plan again and look at the new plan",
         )
 

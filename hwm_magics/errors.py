@@ -170,7 +170,19 @@ class BlockedError(PlanError):
 
 
 class StalePlanError(PlanError):
-    """The target, its watermark or the configuration changed after the plan was made."""
+    """The target, its watermark or the configuration changed after the plan was made.
+
+    Args:
+        message: What changed.
+        moves: The same as data: what it is, how it stood when the plan was made, and how it stands now.
+        hint: What to do.
+    """
+
+    def __init__(
+        self, message: str, moves: tuple[tuple[str, str, str], ...] = (), *, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.moves = moves
 
 
 class CursorColumnError(PlanError):

@@ -252,6 +252,7 @@ class LoadPlan:
         blocker: Set when the decision is BLOCKED.
         first_run_statement, incremental_statement: Both readings side by side, for people; None
             where there is none.
+        count_statement: Counts the rows that would be read; None where nothing would.
         hash: Changes when the kind of plan changes (decision, mode, target, columns, keys), not
             when only the window moved.
         engine: The engine that it was made for.
@@ -271,6 +272,7 @@ class LoadPlan:
     blocker: Blocker | None = None
     first_run_statement: Statement | None = None
     incremental_statement: Statement | None = None
+    count_statement: Statement | None = None
     hash: str = ""
     engine: str = ""
 

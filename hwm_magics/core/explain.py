@@ -1,10 +1,11 @@
-"""A plan, or what came of it, in words: the one text that card, terminal, log and JSON all show."""
+"""A plan in words: the one text that card, terminal, log and JSON all show."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
+from hwm_magics.core.commit_info import written
 from hwm_magics.core.decided import (
     AppendRows,
     ApplyTransform,
@@ -14,7 +15,6 @@ from hwm_magics.core.decided import (
     Decision,
     Deduplicate,
     LoadPlan,
-    LoadResult,
     MergeRows,
     OptimizeTable,
     ReadRows,
@@ -24,13 +24,12 @@ from hwm_magics.core.decided import (
     ReplaceWindow,
     Step,
 )
-from hwm_magics.core.observed import Watermark
+from hwm_magics.core.observed import CommitRecord, Watermark
 from hwm_magics.core.query import display
 from hwm_magics.core.specs import WriteMode
 from hwm_magics.core.statement import Statement
-from hwm_magics.core.words import counted
 
-__all__ = ["Explanation", "Side", "duration", "explain", "plan_to_dict", "receipt", "result_to_dict"]
+__all__ = ["Change", "Explanation", "PastLoad", "Sample", "Side", "explain", "plan_to_dict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +50,53 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """One difference between the source's columns and the target's.
+
+    Attributes:
+        sign: ``+`` for a column that is added, ``−`` for one that the source lacks, ``~`` for a cast.
+        name: The column.
+        words: What is done about it.
+    """
+
+    sign: str
+    name: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class PastLoad:
+    """One load that the target's log knows.
+
+    Attributes:
+        when: When it was committed (UTC); "" when the log does not say.
+        kind: What it was.
+        rows: How many rows it wrote; None when the log does not say.
+        version: The version that it made.
+    """
+
+    when: str
+    kind: str
+    rows: int | None
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A few rows of what will be read, as text.
+
+    Attributes:
+        columns: Their names.
+        rows: One text a column; None for NULL.
+        masked: Columns whose values are not shown.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | None, ...], ...]
+    masked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """A plan in words.
 
@@ -64,6 +110,9 @@ class Explanation:
         steps: What execution will do, in order.
         warnings, notes: Sentences.
         hint: For a BLOCKED plan, what to do.
+        changes: How the source's columns differ from the target's.
+        loads: Recent loads of the target, newest first.
+        sample: A few rows of what will be read; None when none were asked for.
     """
 
     badge: str
@@ -76,23 +125,50 @@ class Explanation:
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     hint: str = ""
+    changes: tuple[Change, ...] = ()
+    loads: tuple[PastLoad, ...] = ()
+    sample: Sample | None = None
 
 
-def explain(plan: LoadPlan) -> Explanation:
-    """Put a plan into words: plain text throughout; renderers escape it."""
+def explain(
+    plan: LoadPlan,
+    *,
+    recent: Sequence[CommitRecord] = (),
+    counted: int | None = None,
+    sample: Sample | None = None,
+) -> Explanation:
+    """Put a plan into words.
+
+    Args:
+        plan: The plan.
+        recent: The target's loads so far, newest first.
+        counted: How many rows will be read, where somebody had them counted; None otherwise.
+        sample: A few of these rows.
+
+    Returns:
+        Plain text throughout; renderers escape it.
+    """
     write = plan.spec.write
     return Explanation(
         badge=plan.decision.value,
         title=f"{plan.spec.node} · {plan.engine} · {write.mode.value}",
         sentence=_sentence(plan),
         reason=plan.reason,
-        facts=tuple(_facts(plan)),
+        facts=tuple(_facts(plan, counted)),
         sides=tuple(_sides(plan)),
         steps=tuple(_step(step, plan) for step in plan.steps),
         warnings=plan.warnings,
         notes=plan.notes,
         hint=plan.blocker.hint if plan.blocker else "",
+        changes=tuple(_changes(plan)),
+        loads=tuple(_past(record) for record in recent),
+        sample=sample,
     )
+
+
+def _past(record: CommitRecord) -> PastLoad:
+    when = f"{record.committed_at:%Y-%m-%d %H:%M}" if record.committed_at is not None else ""
+    return PastLoad(when, record.kind.replace("_", " "), written(record.metrics).rows, record.version)
 
 
 def _sentence(plan: LoadPlan) -> str:
@@ -138,7 +214,7 @@ def _bounds(plan: LoadPlan) -> str:
     return f" with {name}{low}{high}"
 
 
-def _facts(plan: LoadPlan) -> list[tuple[str, str]]:
+def _facts(plan: LoadPlan, counted: int | None) -> list[tuple[str, str]]:
     read, write, target, source = plan.spec.read, plan.spec.write, plan.target, plan.source
     facts = [("Source", f"{read.label} on {read.connection}" + _identity(plan))]
     facts.append(("Target", f"{target.location or write.label}; {target.existence.value}: {target.evidence}"))
@@ -150,27 +226,43 @@ def _facts(plan: LoadPlan) -> list[tuple[str, str]]:
         facts.append(("Window", str(plan.window)))
     if source is not None and source.now is not None:
         facts.append(("Source's clock", str(source.now)))
-    if source is not None and source.count is not None and plan.decision is Decision.INCREMENTAL:
-        facts.append(("Rows in the window", f"{source.count:,}, with those that are looked at again"))
+    if plan.writes:
+        facts.append(("Rows expected", _expected(plan, counted)))
     if write.keys:
         facts.append(("Keys", ", ".join(write.keys)))
     partitions = target.partition_by or (write.partition_by if plan.step(CreateTable) else ())
     if partitions:
         facts.append(("Partitioned by", ", ".join(partitions)))
+    if write.cluster_by:
+        facts.append(("Clustered by", ", ".join(write.cluster_by)))
     if write.register_table:
         facts.append(("Registered as", write.register_table))
     if source is not None and source.columns and plan.decision is Decision.FIRST_RUN:
         facts.append(("Columns", ", ".join(f"{column.name} {column.type}" for column in source.columns)))
-    check = plan.step(CheckSchema)
-    if check is not None:
-        change = check.change
-        signs = [f"+ {column.name} ({column.type}, added)" for column in change.added]
-        signs += [f"− {column.name} (missing, NULL is written)" for column in change.missing]
-        signs += [f"~ {name} ({old} fits {new})" for name, old, new in change.casts]
-        if signs:
-            facts.append(("Schema", "; ".join(signs)))
     facts += [("Restored", sentence) for sentence in target.restores]
     return facts
+
+
+def _expected(plan: LoadPlan, counted: int | None) -> str:
+    if counted is not None:
+        return f"{counted:,}, counted just now"
+    count = plan.source.count if plan.source is not None else None
+    if count is None:
+        return "not counted: that would read the source"
+    again = ", with those that are looked at again" if plan.decision is Decision.INCREMENTAL else ""
+    return f"{count:,}{again}"
+
+
+def _changes(plan: LoadPlan) -> list[Change]:
+    check = plan.step(CheckSchema)
+    if check is None:
+        return []
+    change = check.change
+    return [
+        *(Change("+", column.name, f"{column.type}, added to the target") for column in change.added),
+        *(Change("−", column.name, "no longer in the source: NULL is written") for column in change.missing),
+        *(Change("~", name, f"{old} is cast to {new}, without loss") for name, old, new in change.casts),
+    ]
 
 
 def _identity(plan: LoadPlan) -> str:
@@ -246,72 +338,6 @@ def _step(step: Step, plan: LoadPlan) -> str:
             return f"order the files by {', '.join(z_order)}" if z_order else "compact small files, if many"
 
 
-def receipt(result: LoadResult) -> str:
-    """What happened, in a few lines of plain text."""
-    took = duration(timedelta(seconds=result.seconds))
-    if result.status == "dry_run":
-        return f"{result.node}: dry run: {counted(result.rows_read, 'row')} read and checked, nothing written ({took})"
-    if result.status == "already_loaded":
-        head = f"{result.node}: another run had loaded the window already; nothing to do ({took})"
-    elif result.status == "nothing_new":
-        seen = f"; looked again at {counted(result.rows_recognised, 'row')}" if result.rows_recognised else ""
-        head = f"{result.node}: nothing new{seen} ({took})"
-    else:
-        new = f"version {result.version_after}"
-        moved = (
-            new
-            if result.version_before is None
-            else f"version {result.version_before} → {result.version_after}"
-        )
-        rows = counted(result.rows_written, "row")
-        head = f"{result.node}: {result.decision.value}: {rows} written in {took}, {moved}"
-    lines = [head]
-    if result.status == "loaded":
-        recognised = f", {result.rows_recognised:,} recognised" if result.rows_recognised else ""
-        updated = f", {result.rows_updated:,} of them updated" if result.rows_updated else ""
-        files = "" if result.files is None else f", {counted(result.files, 'file')}"
-        files += f", {size(result.bytes)}" if result.bytes else ""
-        lines.append(f"  {result.rows_read:,} read{recognised}{updated}{files}; run {result.run_id}")
-    if result.watermark_after is not None:
-        before = f"{result.watermark_before} → " if result.watermark_before != result.watermark_after else ""
-        before = "" if result.watermark_before is None else before
-        lines.append(f"  watermark {result.watermark_after.column}: {before}{result.watermark_after}")
-    if result.late_rows:
-        late = f", up to {lateness(result.lateness)} late" if result.lateness is not None else ""
-        lines.append(f"  {result.late_rows:,} of them came late{late}")
-    lines += [f"  ! {warning}" for warning in result.warnings]
-    return "\n".join(lines)
-
-
-def size(count: int) -> str:
-    """A number of bytes in words: ``812 B``, ``1.4 MB``."""
-    amount = float(count)
-    for unit in ("B", "kB", "MB"):
-        if amount < 1000:  # noqa: PLR2004 - decimal units
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} GB"
-
-
-def lateness(value: timedelta | int | None) -> str:
-    """A lateness in words."""
-    return duration(value) if isinstance(value, timedelta) else f"{value:,}" if value is not None else ""
-
-
-def duration(value: timedelta) -> str:
-    """A duration in words: ``0.31 s``, ``12 s``, ``3 min 5 s``, ``2 h 10 min``, ``4 d 2 h``."""
-    seconds = value.total_seconds()
-    if seconds < 10:  # noqa: PLR2004 - below, hundredths matter
-        return f"{seconds:.2f} s"
-    whole = round(seconds)
-    days, rest = divmod(whole, 86_400)
-    hours, rest = divmod(rest, 3_600)
-    minutes, seconds_left = divmod(rest, 60)
-    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds_left, "s")]
-    kept = [f"{number} {unit}" for number, unit in parts if number]
-    return " ".join(kept[:2])
-
-
 def plan_to_dict(plan: LoadPlan) -> dict[str, object]:
     """A plan as JSON-ready values, without rows and without secrets."""
     told = explain(plan)
@@ -342,35 +368,7 @@ def plan_to_dict(plan: LoadPlan) -> dict[str, object]:
         "steps": list(told.steps),
         "warnings": list(told.warnings),
         "notes": list(told.notes),
+        "schema": [{"sign": one.sign, "column": one.name, "words": one.words} for one in told.changes],
         "hint": told.hint,
         "hash": plan.hash,
-    }
-
-
-def result_to_dict(result: LoadResult) -> dict[str, object]:
-    """A result as JSON-ready values."""
-    late = result.lateness
-    return {
-        "node": result.node,
-        "decision": result.decision.value,
-        "status": result.status,
-        "run_id": result.run_id,
-        "rows": {
-            "read": result.rows_read,
-            "recognised": result.rows_recognised,
-            "written": result.rows_written,
-            "updated": result.rows_updated,
-            "late": result.late_rows,
-        },
-        "lateness": late.total_seconds() if isinstance(late, timedelta) else late,
-        "version": {"before": result.version_before, "after": result.version_after},
-        "watermark": {
-            "before": str(result.watermark_before) if result.watermark_before else None,
-            "after": str(result.watermark_after) if result.watermark_after else None,
-        },
-        "files": result.files,
-        "bytes": result.bytes,
-        "seconds": round(result.seconds, 3),
-        "retries": result.retries,
-        "warnings": list(result.warnings),
     }

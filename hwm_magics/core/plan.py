@@ -16,7 +16,7 @@ from hwm_magics.core.steps import Abilities, Blocked, Planned, plan_steps
 from hwm_magics.core.words import counted
 from hwm_magics.errors import CursorColumnError, HwmError
 
-__all__ = ["plan_load"]
+__all__ = ["moves", "plan_load"]
 
 
 def plan_load(
@@ -44,10 +44,10 @@ def plan_load(
         the watermark.
     """
     able = abilities or Abilities()
-    return replace(_planned(spec, query, target, source, values, able), engine=able.engine)
+    return replace(_decided(spec, query, target, source, values, able), engine=able.engine)
 
 
-def _planned(
+def _decided(
     spec: LoadSpec,
     query: SourceQuery,
     target: TargetState,
@@ -291,3 +291,27 @@ def _finish(plan: LoadPlan) -> LoadPlan:
     )
     digest = hashlib.sha256(repr(what).encode()).hexdigest()[:16]
     return replace(plan, hash=digest)
+
+
+def moves(before: LoadPlan, now: LoadPlan) -> tuple[tuple[str, str, str], ...]:
+    """How a plan differs from one made earlier, for people.
+
+    Returns:
+        What it is, how it stood and how it stands, for everything that is not the same; a window that
+        moved is none of it.
+    """
+
+    def listed(plan: LoadPlan) -> str:
+        return ", ".join(f"{each.name} {each.type}" for each in (plan.source.columns if plan.source else ()))
+
+    told = [
+        ("decision", before.decision.value, now.decision.value),
+        ("version", _or_none(before.target.version), _or_none(now.target.version)),
+        ("watermark", _or_none(before.before), _or_none(now.before)),
+        ("columns", listed(before), listed(now)),
+    ]
+    return tuple((what, old, new) for what, old, new in told if old != new)
+
+
+def _or_none(value: object) -> str:
+    return "none" if value is None else str(value)

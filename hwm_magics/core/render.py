@@ -1,28 +1,45 @@
-"""An explanation as plain text, markdown and HTML: complete in itself, escaped, and without script."""
+"""An explanation or a receipt as plain text and markdown: complete in itself, and escaped."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from html import escape as html_escape
 
-from hwm_magics.core.explain import Explanation, Side
+from hwm_magics.core.explain import Explanation, PastLoad, Sample, Side
+from hwm_magics.core.receipt import Receipt
 
-__all__ = ["bundle", "to_html", "to_markdown", "to_text"]
+__all__ = [
+    "WIDEST_VALUE",
+    "bundle",
+    "escape",
+    "mark",
+    "receipt_to_markdown",
+    "sample_title",
+    "seen",
+    "share",
+    "sql_rows",
+    "to_html",
+    "to_markdown",
+    "to_text",
+    "value_of",
+]
+
+WIDEST_VALUE = 60
+"""Characters of a sample's value that are shown."""
+
+_BLOCKS = " ▏▎▍▌▋▊▉█"
+_BAR = 16
 
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """Characters that move a terminal's cursor, break a line or turn text round: a name may hold them."""
 
-_STYLE = (
-    ".hwm-static{font-family:var(--jp-ui-font-family,sans-serif);font-size:13px;line-height:1.45;max-width:60em}"
-    ".hwm-static table{border-collapse:collapse;margin:.4em 0}"
-    ".hwm-static th{text-align:left;font-weight:600;vertical-align:top;padding:.1em 1em .1em 0;white-space:nowrap}"
-    ".hwm-static td{text-align:left;vertical-align:top;padding:.1em 0;overflow-wrap:anywhere}"
-    ".hwm-static pre{margin:.2em 0;padding:.4em .6em;white-space:pre-wrap;overflow-wrap:anywhere;user-select:all;"
-    "border:1px solid var(--jp-border-color2,#8888);background:transparent;color:inherit}"
-    ".hwm-badge{border:1px solid currentColor;border-radius:3px;padding:0 .5em;font-weight:700}"
-    ".hwm-sides{display:flex;flex-wrap:wrap;gap:.8em}.hwm-sides>div{flex:1 1 20em;min-width:0}"
-    ".hwm-chosen{border-left:3px solid var(--jp-brand-color1,currentColor);padding-left:.6em}"
-)
+
+def to_html(told: Explanation) -> str:
+    """For notebooks; see :mod:`hwm_magics.core.render_html`."""
+    from hwm_magics.core.render_html import plan_to_html
+
+    return plan_to_html(told)
 
 
 def bundle(told: Explanation) -> dict[str, str]:
@@ -41,30 +58,103 @@ def to_text(told: Explanation) -> str:
         lines.append(f"→ {told.hint}")
     width = max((len(label) for label, _ in told.facts), default=0)
     lines += [f"  {label.ljust(width)}  {value}" for label, value in told.facts]
+    lines += [f"  {one.sign} {one.name}: {one.words}" for one in told.changes]
     lines += [f"  ! {text}" for text in told.warnings]
     lines += [f"  · {text}" for text in told.notes]
     for side in told.sides:
-        lines.append(
-            f"  {'▶' if side.chosen else ' '} {side.title}{' (chosen)' if side.chosen else ''}: {side.why}"
-        )
-        lines += [f"      {row}" for row in _rows(side)]
+        lines.append(f"  {'▶' if side.chosen else ' '} {side.title}{mark(side)}: {side.why}")
+        lines += [f"      {row}" for row in sql_rows(side.sql)]
+    if told.loads:
+        lines.append("  Recent loads, newest first:")
+        lines += [f"    {row}" for row in _columns(_loads(told.loads), right=3)]
+    if told.sample is not None:
+        lines.append(f"  {sample_title(told.sample)}:")
+        lines += [f"    {row}" for row in _columns(_sampled(told.sample))]
     if told.steps:
         lines.append("  Steps:")
         lines += [f"    {number}. {text}" for number, text in enumerate(told.steps, 1)]
-    return "\n".join(_seen(line) for line in lines)
+    return "\n".join(seen(line) for line in lines)
 
 
-def _seen(text: str) -> str:
+def seen(text: str) -> str:
+    """A text with everything in it that would steer what shows it made visible or harmless."""
     return _UNSEEN.sub(lambda found: " " if found[0] in "\t\r\n" else "\ufffd", text)
 
 
-def _rows(side: Side) -> list[str]:
-    return [_seen(row) for row in side.sql.splitlines() if row.strip()]
+def sql_rows(sql: str) -> list[str]:
+    """The lines of a SQL text."""
+    return [seen(row) for row in sql.splitlines() if row.strip()]
+
+
+def value_of(text: str | None) -> str:
+    """A sample's value as it is shown."""
+    if text is None:
+        return "NULL"
+    flat = " ".join(text.split()) or "''"
+    return flat if len(flat) <= WIDEST_VALUE else flat[: WIDEST_VALUE - 1] + "…"
+
+
+def share(load: PastLoad, loads: Iterable[PastLoad]) -> float:
+    """A load's rows as a share of the largest one's."""
+    most = max((each.rows or 0 for each in loads), default=0)
+    return (load.rows or 0) / most if most else 0.0
+
+
+def _bar(part: float) -> str:
+    """A share as a bar of block characters."""
+    eighths = max(round(part * _BAR * 8), 1 if part > 0 else 0)
+    return "█" * (eighths // 8) + _BLOCKS[eighths % 8].strip()
+
+
+def _loads(loads: Sequence[PastLoad]) -> list[list[str]]:
+    return [
+        [
+            each.when or "?",
+            f"version {each.version}",
+            each.kind,
+            "" if each.rows is None else f"{each.rows:,}",
+            _bar(share(each, loads)),
+        ]
+        for each in loads
+    ]
+
+
+def _columns(rows: Sequence[Sequence[str]], right: int | None = None) -> list[str]:
+    """Rows as aligned text."""
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))] if rows else []
+    return [
+        "  ".join(
+            cell.rjust(width) if place == right else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _sampled(sample: Sample) -> list[list[str]]:
+    return [[seen(each) for each in sample.columns]] + [
+        [seen(value_of(each)) for each in row] for row in sample.rows
+    ]
+
+
+def mark(side: Side) -> str:
+    """What tells the chosen side from the other, in words."""
+    return " (chosen)" if side.chosen else " (not chosen)"
+
+
+def sample_title(sample: Sample) -> str:
+    """What stands above a sample."""
+    if not sample.rows:
+        return "Sample: there are no rows"
+    masked = f"; {', '.join(sample.masked)} masked" if sample.masked else ""
+    return (
+        f"Sample of what will be read, {len(sample.rows)} row{'s' if len(sample.rows) != 1 else ''}{masked}"
+    )
 
 
 def escape(text: str) -> str:
     """For HTML, quotes included."""
-    return html_escape(_seen(text))
+    return html_escape(seen(text))
 
 
 def to_markdown(told: Explanation) -> str:
@@ -77,52 +167,53 @@ def to_markdown(told: Explanation) -> str:
         lines += [f"| **{_md(label)}** | {_md(value)} |" for label, value in told.facts]
         lines.append("")
     lines += [f"- ⚠ Warning: {_md(text)}" for text in told.warnings]
+    lines += [f"- {one.sign} {_md(one.name)}: {_md(one.words)}" for one in told.changes]
     lines += [f"- {_md(text)}" for text in told.notes]
     for side in told.sides:
-        lines += ["", f"**{side.title}{' (chosen)' if side.chosen else ''}**: {_md(side.why)}", ""]
-        lines += [f"    {row}" for row in _rows(side)]
+        lines += ["", f"**{side.title}{mark(side)}**: {_md(side.why)}", ""]
+        lines += [f"    {row}" for row in sql_rows(side.sql)]
+    if told.loads:
+        titles = ("committed (UTC)", "version", "kind", "rows", "")
+        lines += ["", "Recent loads, newest first:", "", *_md_table(titles, _loads(told.loads))]
+    if told.sample is not None:
+        heads, *rows = _sampled(told.sample)
+        lines += ["", f"{_md(sample_title(told.sample))}:", "", *_md_table(heads, rows)]
     if told.steps:
         lines += ["", "Steps:", ""]
         lines += [f"{number}. {_md(text)}" for number, text in enumerate(told.steps, 1)]
     return "\n".join(lines)
 
 
+def _md_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    def row(cells: Iterable[str]) -> str:
+        return "| " + " | ".join(_md(cell) for cell in cells) + " |"
+
+    return [row(heads), "|" + "---|" * len(heads), *(row(each) for each in rows)]
+
+
+def receipt_to_markdown(told: Receipt) -> str:
+    """For code-hosting pages and front ends that show no HTML."""
+    lines = [f"**{_md(told.badge)}** · {_md(told.headline)}", ""]
+    if told.hint:
+        lines += [f"→ {_md(told.hint)}", ""]
+    if told.moves:
+        lines += [*_md_table(("", "when the plan was made", "now"), told.moves), ""]
+    if told.facts:
+        lines += ["| | |", "|---|---|"]
+        lines += [f"| **{_md(label)}** | {_md(value)} |" for label, value in told.facts]
+        lines.append("")
+    lines += [f"- ⚠ Warning: {_md(text)}" for text in told.warnings]
+    if told.undo:
+        lines += ["", f"To undo it: {_md(told.undo)}"]
+    if told.undo_code:
+        lines += ["", f"    {seen(told.undo_code)}"]
+    if told.onwards:
+        lines += ["", _md(told.onwards)]
+    return "\n".join(lines).rstrip()
+
+
 def _md(text: str) -> str:
-    flat = " ".join(html_escape(_seen(text), quote=False).split())
+    flat = " ".join(html_escape(seen(text), quote=False).split())
     for mark in ("\\", "|", "*", "_", "`", "[", "]", "#", "$"):
         flat = flat.replace(mark, f"\\{mark}")
     return flat
-
-
-def to_html(told: Explanation) -> str:
-    """For notebooks."""
-    parts = [
-        f'<div class="hwm-static" role="region" aria-label="Load plan"><style>{_STYLE}</style>',
-        f'<p><span class="hwm-badge">{escape(told.badge)}</span> {escape(told.title)}</p>',
-        f"<p><strong>{escape(told.sentence)}</strong></p>",
-    ]
-    if told.hint:
-        parts.append(f"<p>→ {escape(told.hint)}</p>")
-    if told.facts:
-        rows = "".join(
-            f'<tr><th scope="row">{escape(label)}</th><td>{escape(value)}</td></tr>'
-            for label, value in told.facts
-        )
-        parts.append(f"<table><tbody>{rows}</tbody></table>")
-    sentences = [f"<li><strong>Warning:</strong> {escape(text)}</li>" for text in told.warnings]
-    sentences += [f"<li>{escape(text)}</li>" for text in told.notes]
-    if sentences:
-        parts.append(f"<ul>{''.join(sentences)}</ul>")
-    if told.sides:
-        parts.append(f'<div class="hwm-sides">{"".join(_side_html(side) for side in told.sides)}</div>')
-    if told.steps:
-        steps = "".join(f"<li>{escape(text)}</li>" for text in told.steps)
-        parts.append(f"<details><summary>Steps</summary><ol>{steps}</ol></details>")
-    return "".join(parts) + "</div>"
-
-
-def _side_html(side: Side) -> str:
-    chosen = ' class="hwm-chosen"' if side.chosen else ""
-    mark = " (chosen)" if side.chosen else ""
-    sql = f"<pre>{html_escape(chr(10).join(_rows(side)))}</pre>" if side.sql else ""
-    return f"<div{chosen}><p><strong>{escape(side.title)}{mark}</strong>: {escape(side.why)}</p>{sql}</div>"

@@ -99,8 +99,7 @@ def plan_steps(planned: Planned) -> LoadPlan:
     spec, plan, source, target = planned.spec, planned.plan, planned.source, planned.target
     _check_columns(planned)
     first_run = _reads_first_run(plan)
-    nulls = first_run or plan.decision is Decision.FULL_RELOAD
-    statement = _rows(planned, plan.window, first_run=first_run, nulls=nulls)
+    statement = _rows(planned, plan.window, first_run=first_run, nulls=_nulls(planned, first_run=first_run))
     notes = [*plan.notes, *_cluster_notes(planned), *_partition_notes(planned)]
     warnings = list(plan.warnings)
     change = SchemaChange()
@@ -130,6 +129,7 @@ def plan_steps(planned: Planned) -> LoadPlan:
         notes=tuple(notes),
         first_run_statement=statement if first_run else _earlier(planned),
         incremental_statement=_later(planned) if first_run else statement,
+        count_statement=_count(planned, first_run=first_run),
     )
 
 
@@ -140,10 +140,7 @@ def _reads_first_run(plan: LoadPlan) -> bool:
 
 
 def _rows(planned: Planned, window: Window | None, *, first_run: bool, nulls: bool) -> Statement:
-    query, source, cursor = planned.query, planned.source, planned.spec.read.cursor
-    if cursor is not None and cursor.nulls is NullPolicy.READ:
-        # A row without a value lies in no window, so a backfill neither reads nor replaces it.
-        nulls = planned.plan.decision is not Decision.BACKFILL
+    query, source = planned.query, planned.source
     projection = source.projection if first_run else source.later_projection or source.projection
     return query.rows(
         first_run=first_run,
@@ -151,6 +148,25 @@ def _rows(planned: Planned, window: Window | None, *, first_run: bool, nulls: bo
         nulls=nulls,
         values=planned.values or query.first_run_values,
         projection=projection,
+    )
+
+
+def _nulls(planned: Planned, *, first_run: bool) -> bool:
+    """Whether rows without a cursor value are read."""
+    cursor, decision = planned.spec.read.cursor, planned.plan.decision
+    if cursor is not None and cursor.nulls is NullPolicy.READ:
+        # A row without a value lies in no window, so a backfill neither reads nor replaces it.
+        return decision is not Decision.BACKFILL
+    return first_run or decision is Decision.FULL_RELOAD
+
+
+def _count(planned: Planned, *, first_run: bool) -> Statement:
+    return planned.query.probe(
+        ["COUNT(*)"],
+        first_run=first_run,
+        window=planned.plan.window,
+        nulls=_nulls(planned, first_run=first_run),
+        values=planned.values or planned.query.first_run_values,
     )
 
 
@@ -179,7 +195,7 @@ def _later(planned: Planned) -> Statement | None:
         return None
     low = low_bound(plan.after, cursor, (), recognisable=spec.recognisable).rolled(cursor, planned.source.now)
     window = Window(low.value, None, low.inclusive)
-    return _rows(planned, window, first_run=False, nulls=False)
+    return _rows(planned, window, first_run=False, nulls=cursor.nulls is NullPolicy.READ)
 
 
 def _check_columns(planned: Planned) -> None:

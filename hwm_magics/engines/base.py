@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
@@ -30,7 +30,8 @@ class Progress:
     """How far a load has come.
 
     Attributes:
-        phase: ``reading``, ``committing``, ``verifying`` or ``finishing``.
+        phase: ``reading``; ``committing`` once every row was read; ``verifying`` while the target's log is
+            asked what came of the commit; ``finishing`` after it.
         rows: Rows read so far.
         bytes: Their size in memory, in bytes.
         total: Rows expected; None when unknown.
@@ -67,6 +68,7 @@ class RunContext:
         transform: The user's function; None for none.
         dry_run: Read and check the first batch, write nothing.
         failpoint: See :data:`Failpoint`.
+        last: What was told last.
     """
 
     run_id: str
@@ -75,6 +77,16 @@ class RunContext:
     transform: Callable[[pd.DataFrame], pd.DataFrame] | None = None
     dry_run: bool = False
     failpoint: Failpoint = _no_failpoint
+    last: Progress = Progress("reading")
+
+    def tell(self, progress: Progress) -> None:
+        """Tell how far it has come."""
+        self.last = progress
+        self.on_progress(progress)
+
+    def enter(self, phase: str) -> None:
+        """Tell that another phase begins."""
+        self.tell(replace(self.last, phase=phase))
 
     def check(self) -> None:
         """Raise :class:`LoadCancelled` when somebody cancelled."""
@@ -261,8 +273,16 @@ class Engine(Protocol):
         """
         ...
 
-    def history(self, spec: LoadSpec, limit: int = 20) -> tuple[CommitRecord, ...]:
-        """The loads that the target's own log knows, newest first, of all nodes."""
+    def history(
+        self, spec: LoadSpec, limit: int = 20, *, within: int | None = None
+    ) -> tuple[CommitRecord, ...]:
+        """The loads that the target's own log knows, newest first, of all nodes.
+
+        Args:
+            spec: The load.
+            limit: At most so many.
+            within: Look through so many commits at most; None for all that there are.
+        """
         ...
 
     def catalog(self, connection: str) -> dict[str, str]:

@@ -112,6 +112,7 @@ class Execution:
                     if self._run.dry_run:
                         return self._dry_run()
                     self._commit(step)
+                    self._run.enter("finishing")
                 case RegisterTable(name):
                     if self._address.catalog is not None and self._address.folder is not None and self._table:
                         self._address.catalog.register(name, self._address.folder)
@@ -128,10 +129,10 @@ class Execution:
             run.check()
             counts.read += batch.num_rows
             counts.bytes += batch.nbytes
-            run.on_progress(Progress("reading", counts.read, counts.bytes, total))
+            run.tell(Progress("reading", counts.read, counts.bytes, total))
             if batch.num_rows:
                 yield batch
-        run.on_progress(Progress("committing", counts.read, counts.bytes, total))
+        run.tell(Progress("committing", counts.read, counts.bytes, total))
 
     def _transform(self, name: str) -> None:
         from hwm_magics.engines.rows import transformed

@@ -134,6 +134,7 @@ def commit(
     before = table.version()
     failure = _in_thread(write, run)
     run.failpoint("before_acknowledgement")
+    run.enter("verifying")
     try:
         made = LogReader(table).find(record.run_id, before)
     except TargetUnknownError as error:

@@ -94,12 +94,14 @@ class PandasEngine:
         """Whether a Delta table is there; raises :class:`TargetUnknownError` when that can't be told."""
         return open_table(self.address(WriteSpec(connection, path=path, table=table)))[0] is not None
 
-    def history(self, spec: LoadSpec, limit: int = 20) -> tuple[CommitRecord, ...]:
+    def history(
+        self, spec: LoadSpec, limit: int = 20, *, within: int | None = None
+    ) -> tuple[CommitRecord, ...]:
         """The loads that the target's own log knows, newest first, of all nodes."""
         table, _ = open_table(self.address(spec.write))
         if table is None:
             return ()
-        return tuple(islice(loads(LogReader(table).back_from(table.version())), limit))
+        return tuple(islice(loads(islice(LogReader(table).back_from(table.version()), within)), limit))
 
     def set_watermark(self, spec: LoadSpec, record: CommitRecord) -> int:
         """Commit a watermark without rows; see :meth:`hwm_magics.engines.base.Engine.set_watermark`."""

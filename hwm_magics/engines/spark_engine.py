@@ -104,12 +104,14 @@ class SparkEngine:
         """Whether a Delta table is there; raises :class:`TargetUnknownError` when that can't be told."""
         return not presence(self._session, self.address(WriteSpec(connection, path=path, table=table)))
 
-    def history(self, spec: LoadSpec, limit: int = 20) -> tuple[CommitRecord, ...]:
+    def history(
+        self, spec: LoadSpec, limit: int = 20, *, within: int | None = None
+    ) -> tuple[CommitRecord, ...]:
         """The loads that the target's own log knows, newest first, of all nodes."""
         address = self.address(spec.write)
         if presence(self._session, address):
             return ()
-        return tuple(islice(loads(back_from_newest(self._session, address)), limit))
+        return tuple(islice(loads(islice(back_from_newest(self._session, address), within)), limit))
 
     def set_watermark(self, spec: LoadSpec, record: CommitRecord) -> int:
         """Commit a watermark without rows; see :meth:`hwm_magics.engines.base.Engine.set_watermark`."""

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from hwm_magics.core.decided import Decision
 from hwm_magics.errors import ConfigError, StalePlanError
+from hwm_magics.jobs.states import LoaderAround
 
 if TYPE_CHECKING:
     from hwm_magics.core.decided import LoadPlan, LoadResult
-    from hwm_magics.core.observed import CommitRecord
     from hwm_magics.core.specs import LoadSpec
     from hwm_magics.engines.base import Progress
     from hwm_magics.jobs.states import Loader
@@ -120,7 +120,7 @@ def read_approvals(file: Path) -> dict[str, Approval]:
     return {each.node: each for each in found}
 
 
-class Approved:
+class Approved(LoaderAround):
     """A loader that carries out what was approved, and refuses anything else before it reads a row.
 
     Args:
@@ -129,7 +129,7 @@ class Approved:
     """
 
     def __init__(self, loader: Loader, approvals: Mapping[str, Approval]) -> None:
-        self._loader = loader
+        super().__init__(loader)
         self._approvals = approvals
 
     def plan(self, spec: LoadSpec) -> LoadPlan:
@@ -137,10 +137,6 @@ class Approved:
         plan = self._loader.plan(spec)
         self._check(plan)
         return plan
-
-    def history(self, spec: LoadSpec, limit: int = 20) -> tuple[CommitRecord, ...]:
-        """The loads that the target's log knows."""
-        return self._loader.history(spec, limit)
 
     def load(
         self,

@@ -5,20 +5,40 @@ from __future__ import annotations
 import contextvars
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hwm_magics.errors import HwmError, LoadCancelled, PlanError, StalePlanError
 from hwm_magics.jobs.failures import sealed
-from hwm_magics.jobs.states import JobStatus, Loader, Observers
+from hwm_magics.jobs.settings import Reread, Settings, changed
+from hwm_magics.jobs.states import Errand, JobStatus, Loader, Observers, Standing
 
 if TYPE_CHECKING:
     from hwm_magics.core.decided import LoadPlan, LoadResult
+    from hwm_magics.core.explain import Sample
+    from hwm_magics.core.observed import CommitRecord
     from hwm_magics.core.specs import LoadSpec
     from hwm_magics.engines.base import Progress
 
-__all__ = ["LoadJob"]
+__all__ = ["LoadJob", "Sampling"]
+
+RECENT = 5
+"""How many loads a plan is shown with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How many rows of what will be read are shown with a plan.
+
+    Attributes:
+        rows: At most so many.
+        masked: Columns whose values are not shown; ``*`` for all.
+    """
+
+    rows: int
+    masked: tuple[str, ...] = ()
 
 
 class LoadJob:
@@ -30,6 +50,9 @@ class LoadJob:
         dry_run: Read and check the first rows only.
         background: Run in a thread of its own; :meth:`run` then returns at once.
         strict: Refuse, as STALE, to do anything else than the plan that was shown.
+        reread: Reads the configuration anew: a strict job refuses, as STALE, one that changed, and
+            :meth:`refresh` plans with it. None where it can't change.
+        sampling: Show some rows with the plan; None for none.
 
     Attributes:
         spec: What was asked for.
@@ -38,6 +61,10 @@ class LoadJob:
         error: The very error that ended it; None without one.
         checked: What the last dry run found; None without one.
         progress: How far it has come; None before the first rows.
+        recent: The target's newest loads when the plan was made, newest first.
+        counted: How many rows the source counted that would be read; None when it was not asked.
+        sample: Some rows of what will be read; None when none were asked for.
+        remark: What the last errand that loads nothing came to, when it failed; "" otherwise.
     """
 
     def __init__(
@@ -48,6 +75,8 @@ class LoadJob:
         dry_run: bool = False,
         background: bool = False,
         strict: bool = False,
+        reread: Reread | None = None,
+        sampling: Sampling | None = None,
     ) -> None:
         self.spec = spec
         self.plan: LoadPlan | None = None
@@ -55,23 +84,33 @@ class LoadJob:
         self.error: BaseException | None = None
         self.checked: LoadResult | None = None
         self.progress: Progress | None = None
+        self.recent: tuple[CommitRecord, ...] = ()
+        self.counted: int | None = None
+        self.sample: Sample | None = None
+        self.remark = ""
         self.background = background
         self.dry_run = dry_run
         self.brief = False
         self._loader = loader
         self._strict = strict
-        self._status = JobStatus.PLANNED
-        self._lock = threading.Lock()
+        self._reread = reread
+        self._settings: Settings | None = None
+        self._sampling = sampling
+        self._standing = Standing()
         self._cancel = threading.Event()
         self._ended = threading.Event()
         self._observers = Observers()
-        self._checking = False
         self._began = 0.0
 
     @property
     def status(self) -> JobStatus:
         """Where it stands."""
-        return self._status
+        return self._standing.status
+
+    @property
+    def errand(self) -> Errand | None:
+        """What it is RUNNING for; None when it is not."""
+        return self._standing.errand
 
     @property
     def seconds(self) -> float:
@@ -97,7 +136,7 @@ class LoadJob:
             HwmError: Planning itself failed; the job is FAILED then.
         """
         try:
-            self.plan = self._loader.plan(self.spec)
+            self._look()
         except KeyboardInterrupt as error:
             cancelled = LoadCancelled("planning was interrupted; nothing was written")
             cancelled.__context__ = error
@@ -113,8 +152,85 @@ class LoadJob:
     def preview(self) -> None:
         """Plan as :meth:`prepare` does, and where that fails leave it to the load itself to tell."""
         with suppress(HwmError):
-            self.plan = self._loader.plan(self.spec)
+            self._look()
             self._observers.tell()
+
+    def _look(self) -> None:
+        """Plan, with what is shown beside a plan."""
+        if self._reread is not None:
+            self._settings = self._reread()
+        plan = self._loader.plan(self.spec)
+        self.sample = self._sampled(plan)
+        try:
+            recent = self._loader.recent(plan, RECENT)
+        except Exception:  # noqa: BLE001 - a picture beside the plan; what matters of the log is in the plan
+            recent = ()
+        self.recent = recent
+        self.counted = None
+        self.checked = None
+        self.plan = plan
+
+    def _sampled(self, plan: LoadPlan) -> Sample | None:
+        if self._sampling is None or not plan.writes:
+            return None
+        from hwm_magics.jobs.report import sample_of
+
+        rows = self._loader.sample(plan, self._sampling.rows)
+        return None if rows is None else sample_of(rows, self._sampling.masked)
+
+    def refresh(self, *, reload: bool | None = None) -> bool:
+        """Look at target, source and configuration again, on this thread, and make a new plan.
+
+        What ends well leaves the job PLANNED, also a STALE one. What fails leaves it where it was, and
+        is told in :attr:`remark`.
+
+        Args:
+            reload: Plan to replace all rows of the target, or not to; None for what it was.
+
+        Returns:
+            Whether it was started: False while the job runs, and when it has ended otherwise.
+        """
+        if not self._claim(Errand.REFRESH, (JobStatus.PLANNED, JobStatus.STALE)):
+            return False
+        stale = self._standing.before is JobStatus.STALE
+        before = self.spec, self._loader, self._settings
+        self._observers.tell()
+        try:
+            self._reset(reload=reload)
+            self._look()
+        except BaseException as error:  # noqa: BLE001 - told in the remark; a thread has nobody to raise it to
+            self.spec, self._loader, self._settings = before
+            self.remark = f"The new look failed: {' '.join(sealed(error).lines())}"
+            self._again(JobStatus.STALE if stale else JobStatus.PLANNED)
+        else:
+            self.error = None
+            self._ended.clear()
+            self._again()
+        return True
+
+    def _reset(self, *, reload: bool | None) -> None:
+        """Take the configuration as it is now."""
+        forced = self.spec.force_first_run if reload is None else reload
+        if self._reread is not None:
+            now = self._reread()
+            self.spec, self._loader = now.spec, now.loader
+        self.spec = replace(self.spec, force_first_run=forced)
+
+    def count_rows(self) -> bool:
+        """Have the source count the rows that would be read, on this thread; :attr:`counted` then holds them.
+
+        Returns:
+            Whether it was started: False while the job runs, and when it has ended.
+        """
+        if self.plan is None or not self._claim(Errand.COUNT):
+            return False
+        self._observers.tell()
+        try:
+            self.counted = self._loader.count(self.plan)
+        except BaseException as error:  # noqa: BLE001 - told in the remark; a thread has nobody to raise it to
+            self.remark = f"Counting failed: {' '.join(sealed(error).lines())}"
+        self._again()
+        return True
 
     def conclude(self) -> bool:
         """End at once, successfully, when the plan has nothing to do.
@@ -158,9 +274,9 @@ class LoadJob:
             HwmError: The load failed; the same error is in :attr:`error`.
         """
         if not self._claim():
-            if self._status.ended:
+            if self.status.ended:
                 raise PlanError(
-                    f"this load of {self.spec.node} has ended already: {self._status}",
+                    f"this load of {self.spec.node} has ended already: {self.status}",
                     hint="run the cell again: it makes a new plan",
                 )
             if not self.background:
@@ -195,7 +311,7 @@ class LoadJob:
             Whether it was started: False when the job runs or has ended. :attr:`checked` holds
             what was found; an error ends the job.
         """
-        if not self._claim(checking=True):
+        if not self._claim(Errand.DRY_RUN):
             return False
         self._work(None)
         return True
@@ -215,7 +331,7 @@ class LoadJob:
             TimeoutError: It still runs.
             HwmError: The load's own error.
         """
-        if self._status is JobStatus.PLANNED:
+        if self.status is JobStatus.PLANNED:
             raise PlanError(
                 f"the load of {self.spec.node} has not been started, so there is nothing to wait for",
                 hint="press Run, or call .run(); to load without being asked: %%hwm_load --run",
@@ -227,24 +343,32 @@ class LoadJob:
             raise AssertionError
         return self.result
 
-    def cancel(self) -> str:
-        """Ask the load to stop before its commit.
+    def cancel(self, why: str = "") -> str:
+        """Ask the load to stop before its commit; one that was not started is put away.
+
+        Args:
+            why: What is told of one that was not started: "the load was …"; "" for the ordinary words.
 
         Returns:
             What that means right now, in a sentence. The truth is in :attr:`status` once it ended.
         """
-        with self._lock:
-            before = self._status
-            if before is JobStatus.RUNNING:
-                self._cancel.set()
-            elif before is JobStatus.PLANNED:
-                self._status = JobStatus.RUNNING
         node = self.spec.node
-        if before is JobStatus.PLANNED:
-            error = LoadCancelled(f"the load of {node} was cancelled before it began; nothing was written")
-            self._end(JobStatus.CANCELLED, error=error)
+        error = LoadCancelled(
+            f"the load of {node} was {why or 'cancelled before it began'}; nothing was written",
+            hint="run the cell again: it makes a new plan",
+        )
+
+        def end() -> None:
+            self.error = error
+
+        waiting = (JobStatus.PLANNED, JobStatus.STALE)
+        before = self._standing.move(JobStatus.CANCELLED, waiting, end)
+        if before in waiting:
+            self._tell_end()
             return error.message
         if before is JobStatus.RUNNING:
+            # Of an errand that has ended meanwhile there is nothing to stop; the next one has an event of its own.
+            self._cancel.set()
             self._observers.tell()
             return (
                 f"the load of {node} was asked to stop: nothing is written, unless it is committing already"
@@ -279,25 +403,26 @@ class LoadJob:
             # The cell that returns the job has just shown all this.
             self.brief = False
             # What is to come is told above, where it can be replaced; this text stays as it is.
-            return {"text/plain": repr(self) if self._status.ended else f"<LoadJob {self.spec.node}>"}
+            return {"text/plain": repr(self) if self.status.ended else f"<LoadJob {self.spec.node}>"}
         return job_bundle(self)
 
-    def _claim(self, *, checking: bool = False) -> bool:
-        """PLANNED → RUNNING, for exactly one caller."""
-        with self._lock:
-            if self._status is not JobStatus.PLANNED:
-                return False
-            self._status = JobStatus.RUNNING
+    def _claim(self, errand: Errand = Errand.LOAD, of: Sequence[JobStatus] = (JobStatus.PLANNED,)) -> bool:
+        """To RUNNING, for exactly one caller."""
+
+        def begin() -> None:
             self._cancel = threading.Event()
-            self._checking = checking
             self._began = time.monotonic()
             self.progress = None
-            return True
+            self.remark = ""
+
+        return self._standing.begin(errand, of, begin)
 
     def _work(self, approved: LoadPlan | None) -> None:
         self._observers.tell()
-        checking = self._checking
+        checking = self.errand is Errand.DRY_RUN
         try:
+            if self._strict:
+                self._check_settings()
             result = self._loader.load(
                 self.spec,
                 approved=approved or (self.plan if self._strict else None),
@@ -321,6 +446,28 @@ class LoadJob:
             else:
                 self._end(JobStatus.SUCCEEDED, result=result)
 
+    def _check_settings(self) -> None:
+        """Refuse a configuration that is not the one that was planned with.
+
+        Raises:
+            StalePlanError: It changed.
+        """
+        if self._reread is None or self._settings is None:
+            return
+        try:
+            now = self._reread()
+        except Exception as error:  # noqa: BLE001 - whatever it is, there is nothing to compare with
+            told = sealed(error)
+            raise StalePlanError(
+                f"the configuration can't be read any more: {told.message}", hint=told.hint
+            ) from None
+        if moved := changed(self._settings, now):
+            raise StalePlanError(
+                f"the configuration changed after the plan was made: {', '.join(name for name, *_ in moved)}",
+                moved,
+                hint="plan again and look at the new plan",
+            )
+
     def _on_plan(self, plan: LoadPlan) -> None:
         self.plan = plan
         self._observers.tell()
@@ -330,16 +477,15 @@ class LoadJob:
         self._observers.tell()
 
     def _cancelled(self, error: LoadCancelled) -> None:
-        if self._checking:
+        if self.errand is Errand.DRY_RUN:
+            self.remark = "The dry run was stopped; nothing was written."
             self._again()
         else:
             self._end(JobStatus.CANCELLED, error=error)
 
-    def _again(self) -> None:
-        """Back from a dry run."""
-        with self._lock:
-            self._status = JobStatus.PLANNED
-            self._checking = False
+    def _again(self, status: JobStatus = JobStatus.PLANNED) -> None:
+        """Back from an errand that loads nothing."""
+        self._standing.move(status, (JobStatus.RUNNING,), lambda: None)
         self._observers.tell()
 
     def _interrupted(self, error: KeyboardInterrupt) -> LoadCancelled:
@@ -367,10 +513,14 @@ class LoadJob:
     def _end(
         self, status: JobStatus, *, result: LoadResult | None = None, error: BaseException | None = None
     ) -> None:
-        with self._lock:
+        def end() -> None:
             self.result = result
             self.error = error
-            self._status = status
+
+        self._standing.move(status, (JobStatus.PLANNED, JobStatus.RUNNING), end)
+        self._tell_end()
+
+    def _tell_end(self) -> None:
         try:
             self._observers.tell()
         finally:

@@ -152,6 +152,23 @@ class LoadJobs(Sequence[LoadJob]):
         """
         return self._begin(self._check_all)
 
+    def count_rows(self) -> bool:
+        """Begin to have the rows of them all counted, in a thread, and return at once.
+
+        Returns:
+            Whether this call began it.
+        """
+        return self._begin(self._count_all)
+
+    def refresh(self, *, reload: bool | None = None) -> bool:
+        """Begin to look again and to make new plans for those that are PLANNED or STALE, in a thread, and
+        return at once; see :meth:`LoadJob.refresh`.
+
+        Returns:
+            Whether this call began it.
+        """
+        return self._begin(lambda: self._refresh_all(reload=reload), of=(JobStatus.PLANNED, JobStatus.STALE))
+
     def run(self) -> LoadJobs:
         """Carry them out, once.
 
@@ -192,17 +209,20 @@ class LoadJobs(Sequence[LoadJob]):
         """
         return self._ended.wait(timeout)
 
-    def cancel(self) -> str:
+    def cancel(self, why: str = "") -> str:
         """Ask them all to stop; those that have not begun don't.
+
+        Args:
+            why: As for :meth:`LoadJob.cancel`.
 
         Returns:
             What that means right now, a sentence a load.
         """
         with self._lock:
             self._stop = True
-            checking = self._busy and not self._started
-        jobs = [job for job in self.jobs if job.status is JobStatus.RUNNING] if checking else self.jobs
-        return "\n".join(job.cancel() for job in jobs)
+            errand = self._busy and not self._started
+        jobs = [job for job in self.jobs if job.status is JobStatus.RUNNING] if errand else self.jobs
+        return "\n".join(job.cancel(why) for job in jobs)
 
     def raise_error(self) -> None:
         """Raise what failed: the one error, or one that lists them with the first one's exit code."""
@@ -243,17 +263,18 @@ class LoadJobs(Sequence[LoadJob]):
             return {"text/plain": repr(self)}
         return jobs_bundle(self.jobs)
 
-    def _take(self, *, checking: bool = False) -> bool:
+    def _take(self, *, loading: bool = True, of: Sequence[JobStatus] = (JobStatus.PLANNED,)) -> bool:
         with self._lock:
-            if self._busy or self._started or all(job.status.ended for job in self.jobs):
+            if self._busy or self.status not in of:
                 return False
             self._busy = True
-            self._started = not checking
+            self._started = loading
             self._stop = False
+            self._ended.clear()
             return True
 
-    def _begin(self, work: Callable[[], None]) -> bool:
-        if not self._take(checking=work == self._check_all):
+    def _begin(self, work: Callable[[], None], of: Sequence[JobStatus] = (JobStatus.PLANNED,)) -> bool:
+        if not self._take(loading=work == self._run_all, of=of):
             return False
         # The copy keeps notebook output with the cell that the click belongs to.
         context = contextvars.copy_context()
@@ -266,7 +287,7 @@ class LoadJobs(Sequence[LoadJob]):
         finally:
             self._busy = False
             self._observers.tell()
-            if self._started:
+            if self._started or self.status.ended:
                 self._ended.set()
 
     def _run_all(self) -> None:
@@ -336,6 +357,20 @@ class LoadJobs(Sequence[LoadJob]):
                 return
             if job.plan is not None and job.plan.blocker is None:
                 job.check()
+
+    def _count_all(self) -> None:
+        for job in self.jobs:
+            if self._stop:
+                return
+            if job.plan is not None and job.plan.writes:
+                job.count_rows()
+
+    def _refresh_all(self, *, reload: bool | None) -> None:
+        for job in self.jobs:
+            if self._stop:
+                return
+            job.refresh(reload=reload)
+        self.conclude()
 
     def _unmet(self, job: LoadJob) -> BlockedError | None:
         ended = {each.spec.node: each.status for each in self.jobs if each.status.ended}

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from html import escape
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from hwm_magics.connections.secrets import scrub
-from hwm_magics.core.explain import (
-    Explanation,
-    Side,
-    duration,
-    explain,
-    plan_to_dict,
-    receipt,
-    result_to_dict,
-)
-from hwm_magics.core.render import to_html, to_markdown, to_text
+from hwm_magics.connections.secrets import MASK, scrub
+from hwm_magics.connections.words import did_you_mean, listed
+from hwm_magics.core.explain import Explanation, Sample, Side, explain, plan_to_dict
+from hwm_magics.core.receipt import Receipt, duration, receipt, result_to_dict, size, tell_result
+from hwm_magics.core.render import receipt_to_markdown, to_html, to_markdown, to_text
+from hwm_magics.core.render_html import receipt_to_html
 from hwm_magics.core.words import counted
-from hwm_magics.errors import HwmError
+from hwm_magics.errors import ConfigError, HwmError, StalePlanError
 from hwm_magics.jobs.failures import sealed
-from hwm_magics.jobs.states import JobStatus
+from hwm_magics.jobs.states import Errand, JobStatus
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from hwm_magics.app import Workspace
     from hwm_magics.core.decided import LoadPlan
     from hwm_magics.core.specs import LoadSpec
@@ -34,8 +32,10 @@ __all__ = [
     "error_to_json",
     "headline",
     "job_bundle",
+    "job_receipt",
     "job_text",
     "job_to_dict",
+    "job_told",
     "jobs_bundle",
     "json_ready",
     "next_load",
@@ -43,14 +43,27 @@ __all__ = [
     "plan_to_json",
     "plan_told",
     "progress_line",
+    "sample_of",
 ]
-
-_MARKDOWN = "\\|*_`[]#$<>"
 
 
 def plan_told(plan: LoadPlan) -> Explanation:
     """A plan in words, without secrets."""
-    told = explain(plan)
+    return _scrubbed(explain(plan))
+
+
+def job_told(job: LoadJob) -> Explanation | None:
+    """A job's plan in words with all that is shown beside it, without secrets; None before planning."""
+    if job.plan is None:
+        return None
+    return _scrubbed(explain(job.plan, recent=job.recent, counted=job.counted, sample=job.sample))
+
+
+def _scrubbed(told: Explanation) -> Explanation:
+    sample = told.sample
+    if sample is not None:
+        rows = tuple(tuple(None if each is None else scrub(each) for each in row) for row in sample.rows)
+        sample = replace(sample, rows=rows)
     return replace(
         told,
         title=scrub(told.title),
@@ -62,28 +75,75 @@ def plan_told(plan: LoadPlan) -> Explanation:
         warnings=tuple(scrub(text) for text in told.warnings),
         notes=tuple(scrub(text) for text in told.notes),
         hint=scrub(told.hint),
+        sample=sample,
     )
+
+
+def sample_of(rows: pa.Table, masked: Sequence[str]) -> Sample:
+    """Rows as text.
+
+    Args:
+        rows: The rows.
+        masked: Columns whose values are not to be shown; ``*`` for all.
+
+    Raises:
+        ConfigError: There is no such column.
+    """
+    names = tuple(rows.column_names)
+    for name in masked:
+        if name != "*" and name not in names:
+            raise ConfigError(
+                f"--mask {name}: the rows have no such column{did_you_mean(name, names)}",
+                hint=f"their columns: {listed(names)}",
+            )
+    hidden = tuple(name for name in names if "*" in masked or name in masked)
+    shown = tuple(
+        tuple(
+            MASK if name in hidden else None if value is None else str(value)
+            for name, value in zip(names, row, strict=True)
+        )
+        for row in zip(*(column.to_pylist() for column in rows.columns), strict=True)
+    )
+    return Sample(names, shown, hidden)
+
+
+def expected(job: LoadJob) -> int | None:
+    """How many rows are to be read in all; None when that is not known."""
+    told = job.progress.total if job.progress is not None else None
+    return told or job.counted
+
+
+def phase(job: LoadJob) -> str:
+    """What a running load is at, in words that stay the same while it lasts."""
+    if job.errand is Errand.REFRESH:
+        return "looking again at source and target"
+    if job.errand is Errand.COUNT:
+        return "counting"
+    progress = job.progress
+    began = progress is not None and progress.phase != "reading"
+    if job.cancelling:
+        # Past the last row nothing can be stopped: what came of it is told by the target's log.
+        return "verifying: the commit had begun, the target's log will tell" if began else "stopping"
+    if progress is None:
+        return "looking at source and target" if job.plan is None else "starting to read"
+    return progress.phase
 
 
 def progress_line(job: LoadJob) -> str:
     """How far a running load has come, in one line."""
-    said = f"{job.spec.node}: "
-    if job.cancelling:
-        said += "stopping · "
-    progress = job.progress
-    took = duration(timedelta(seconds=job.seconds))
+    said = f"{job.spec.node}: {'dry run, ' if job.errand is Errand.DRY_RUN else ''}{phase(job)}"
+    progress, seconds = job.progress, job.seconds
+    took = duration(timedelta(seconds=seconds))
     if progress is None:
-        return f"{said}{'looking at source and target' if job.plan is None else 'starting to read'} · {took}"
-    said += f"{progress.phase} · {counted(progress.rows, 'row')}"
-    if progress.total:
-        said += f" of about {progress.total:,}"
+        return f"{said} · {took}"
+    total = expected(job)
+    said += f" · {counted(progress.rows, 'row')}" + (f" of about {total:,}" if total else "")
     if progress.bytes:
-        said += f" · {progress.bytes / 1e6:,.1f} MB"
-    seconds = job.seconds
+        said += f" · {size(progress.bytes)}"
     if seconds > 1 and progress.phase == "reading":
         said += f" · {progress.rows / seconds:,.0f} rows/s"
     said += f" · {took}"
-    left = (progress.total or 0) - progress.rows
+    left = (total or 0) - progress.rows
     if left > 0 and seconds > 1 and progress.rows and progress.phase == "reading":
         said += f" · about {duration(timedelta(seconds=round(left * seconds / progress.rows)))} left"
     return said
@@ -122,10 +182,49 @@ def outcome(job: LoadJob) -> list[str]:
 def job_text(job: LoadJob) -> str:
     """The job as plain text: what came of it, or else its plan."""
     lines = outcome(job)
-    plan = to_text(plan_told(job.plan)) if job.plan is not None else ""
+    told = job_told(job)
+    plan = to_text(told) if told is not None else ""
     if job.status is JobStatus.PLANNED or (not lines and plan):
         return "\n".join([plan, *lines]) if plan else headline(job)
     return "\n".join([f"{job.status.value} · {lines[0] if lines else job.spec.node}", *lines[1:]])
+
+
+def job_receipt(job: LoadJob) -> Receipt | None:
+    """What came of a job so far, without secrets; None while nothing did."""
+    badge = job.status.value
+    if job.status is JobStatus.RUNNING:
+        return Receipt(badge, progress_line(job))
+    if job.error is not None:
+        error = sealed(job.error)
+        moves = error.moves if isinstance(error, StalePlanError) else ()
+        headline, *more = error.lines()
+        hint = error.hint or ""
+        return Receipt(
+            badge,
+            " ".join([headline, *(line for line in more if not line.strip().startswith("→ "))]),
+            hint=hint,
+            moves=tuple((what, scrub(before), scrub(now)) for what, before, now in moves),
+        )
+    result = job.result or job.checked
+    if result is None:
+        return None
+    told = tell_result(badge, result, job.plan)
+    late = ("the cancel came too late: the load had been committed",) if job.result and job.cancelling else ()
+    return replace(
+        told,
+        headline=scrub(told.headline),
+        facts=tuple((label, scrub(value)) for label, value in told.facts),
+        warnings=tuple(scrub(text) for text in (*late, *told.warnings)),
+        onwards=_onwards() if told.undo else "",
+    )
+
+
+def _onwards() -> str:
+    """How the notebook runs without a click."""
+    # Jupyter's server tells its kernels which file they belong to.
+    name = PurePath(os.environ.get("JPY_SESSION_NAME", "")).name
+    book = name if name.endswith(".ipynb") else "this-notebook.ipynb"
+    return f"As a job the notebook runs as it stands: papermill {book} out.ipynb"
 
 
 def job_bundle(job: LoadJob) -> dict[str, str]:
@@ -141,34 +240,21 @@ def jobs_bundle(jobs: Iterable[LoadJob]) -> dict[str, str]:
 
 
 def _html(job: LoadJob) -> str:
-    told = to_html(plan_told(job.plan)) if job.plan is not None else ""
-    lines = outcome(job)
-    if not lines and told:
-        return told
-    open_plan = job.status in (JobStatus.PLANNED, JobStatus.RUNNING)
-    if told and not open_plan:
-        told = f"<details><summary>The plan</summary>{told}</details>"
-    rows = "<br>".join(escape(line.strip()) for line in lines) or escape(job.spec.node)
-    return (
-        f'<div class="hwm-static hwm-outcome"><p><span class="hwm-badge" style="border:1px solid currentColor;'
-        f'border-radius:3px;padding:0 .5em;font-weight:700">{escape(job.status.value)}</span> {rows}</p></div>{told}'
-    )
+    told, came = job_told(job), job_receipt(job)
+    plan = to_html(told) if told is not None else ""
+    if came is None:
+        return plan or receipt_to_html(Receipt(job.status.value, job.spec.node))
+    if plan and job.status.ended:
+        plan = f'<details class="hwm-static"><summary>The plan</summary>{plan}</details>'
+    return receipt_to_html(came) + plan
 
 
 def _markdown(job: LoadJob) -> str:
-    told = to_markdown(plan_told(job.plan)) if job.plan is not None else ""
-    lines = outcome(job)
-    if not lines and told:
-        return told
-    rows = "  \n".join(_md(line) for line in lines) or _md(job.spec.node)
-    return f"**{job.status.value}** · {rows}" + (f"\n\n{told}" if told else "")
-
-
-def _md(text: str) -> str:
-    flat = " ".join(text.split())
-    for mark in _MARKDOWN:
-        flat = flat.replace(mark, {"<": "&lt;", ">": "&gt;"}.get(mark, f"\\{mark}"))
-    return flat
+    told, came = job_told(job), job_receipt(job)
+    plan = to_markdown(told) if told is not None else ""
+    if came is None:
+        return plan or receipt_to_markdown(Receipt(job.status.value, job.spec.node))
+    return "\n\n".join(part for part in (receipt_to_markdown(came), plan) if part)
 
 
 def job_to_dict(job: LoadJob) -> dict[str, object]:

@@ -17,10 +17,10 @@ from hwm_magics.errors import (
     LoginError,
 )
 from hwm_magics.jobs.failures import sealed
+from hwm_magics.jobs.states import LoaderAround
 
 if TYPE_CHECKING:
     from hwm_magics.core.decided import LoadPlan
-    from hwm_magics.core.observed import CommitRecord
     from hwm_magics.core.specs import LoadSpec
     from hwm_magics.engines.base import Progress
     from hwm_magics.jobs.states import Loader
@@ -82,7 +82,7 @@ class Retry:
         return f"{self.node}: attempt {self.attempt} failed: {self.error}; again in {self.wait:.1f} s"
 
 
-class Retried:
+class Retried(LoaderAround):
     """A loader that tries again, each attempt with a look of its own at target and source.
 
     Args:
@@ -100,7 +100,7 @@ class Retried:
         *,
         first_wait: float = FIRST_WAIT,
     ) -> None:
-        self._loader = loader
+        super().__init__(loader)
         self._times = times
         self._tell = tell
         self._first_wait = first_wait
@@ -108,10 +108,6 @@ class Retried:
     def plan(self, spec: LoadSpec) -> LoadPlan:
         """Plan; see :meth:`hwm_magics.app.Workspace.plan`."""
         return self._attempts(spec, lambda: self._loader.plan(spec), threading.Event())
-
-    def history(self, spec: LoadSpec, limit: int = 20) -> tuple[CommitRecord, ...]:
-        """The loads that the target's log knows."""
-        return self._loader.history(spec, limit)
 
     def load(
         self,

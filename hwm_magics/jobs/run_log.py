@@ -154,7 +154,7 @@ class JsonLog:
 
     def follow(self) -> None:
         """Tell what is new."""
-        from hwm_magics.core.explain import result_to_dict
+        from hwm_magics.core.receipt import result_to_dict
         from hwm_magics.jobs.report import plan_to_json
 
         now = [(job, job.status, job.plan, job.progress) for job in self._jobs]

@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from hwm_magics.connections.secrets import scrub
-from hwm_magics.core.explain import duration
+from hwm_magics.core.receipt import duration
 from hwm_magics.jobs.report import jobs_bundle
 from hwm_magics.jobs.tables import Table
 

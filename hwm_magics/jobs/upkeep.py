@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from hwm_magics.core.commit_info import written
 from hwm_magics.core.decided import MANY_SMALL_FILES
-from hwm_magics.core.explain import size
 from hwm_magics.core.observed import CommitRecord, Existence
+from hwm_magics.core.receipt import size
 from hwm_magics.core.words import counted
 from hwm_magics.errors import BlockedError, ConfigError, TargetUnknownError
 

@@ -1,122 +1,24 @@
-"""What a cell shows: a static summary that stands on its own, and under it the controls of a waiting load."""
+"""A card: a summary, and under it the controls of loads that wait for a person. It ties presses to the loads."""
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-import uuid
 from collections.abc import Callable
-from html import escape
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from hwm_magics.core.decided import Decision
+from hwm_magics.core.observed import Existence
 from hwm_magics.jobs.states import JobStatus
+from hwm_magics.notebook.controls import WIDGET_VIEW, Controls
+from hwm_magics.notebook.progress import Pace, announced, meter, moving
+from hwm_magics.notebook.summary import Publisher, Summary
 
 if TYPE_CHECKING:
     from hwm_magics.jobs.load_job import LoadJob
     from hwm_magics.jobs.load_jobs import LoadJobs
 
-__all__ = ["Card", "Publisher", "Summary", "kernel_publisher"]
-
-WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-INTERVAL = 0.25
-"""At most four updates a second."""
-
-# What a front end shows for a widget that is gone ("Loading widget…", "model not found") carries no
-# MIME type and no elements: only that is hidden behind a summary.
-_HIDE_DEAD = (
-    "<style>.jp-OutputArea-child:has(.hwm-static)+.jp-OutputArea-child>.jp-OutputArea-output"
-    ":not([data-mime-type]):not(:has(*)){display:none}</style>"
-)
-_STYLE = (
-    "<style>.hwm-card .widget-button:focus-visible{outline:2px solid var(--jp-brand-color1,currentColor);"
-    "outline-offset:1px}.hwm-card .hwm-off{opacity:.45}</style>"
-)
-
-
-class Publisher(Protocol):
-    """Where outputs go: the notebook, or a list in a test."""
-
-    def __call__(
-        self, data: dict[str, Any], *, display_id: str | None = None, update: bool = False
-    ) -> None: ...
-
-
-def kernel_publisher(data: dict[str, Any], *, display_id: str | None = None, update: bool = False) -> None:
-    """Show a bundle in the cell, or bring an earlier one up to date."""
-    from IPython import display as shown
-
-    display: Any = shown.display
-    if display_id is None:
-        display(data, raw=True)
-    else:
-        display(data, raw=True, display_id=display_id, update=update)
-
-
-class Summary:
-    """The static part: complete in itself, so that a saved notebook, a page or a terminal shows it all.
-
-    Args:
-        jobs: The loads.
-        publish: Where it goes.
-        live: Whether an output can be replaced later; a terminal can't.
-        interval: The shortest time between two updates, in seconds.
-        clock: For tests.
-    """
-
-    def __init__(
-        self,
-        jobs: LoadJobs,
-        publish: Publisher,
-        *,
-        live: bool,
-        interval: float = 1.0,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.jobs = jobs
-        self.note = ""
-        self._publish = publish
-        self._live = live
-        self._interval = interval
-        self._clock = clock
-        self._last = 0.0
-        self._seen: tuple[object, ...] = ()
-        self._id = f"hwm-{uuid.uuid4().hex}"
-        self._shown = False
-        self._lock = threading.RLock()
-
-    def show(self) -> None:
-        """Show it, or bring it up to date."""
-        # One at a time: what is shown last must be what was true last.
-        with self._lock:
-            self._seen = self._state()
-            self._last = self._clock()
-            display_id = self._id if self._live else None
-            self._publish(self._bundle(), display_id=display_id, update=self._shown and self._live)
-            self._shown = True
-
-    def follow(self) -> None:
-        """Show it again when something changed; progress alone, not too often."""
-        if not self._live and self._shown:
-            return
-        with self._lock:
-            if self._state() == self._seen and self._clock() - self._last < self._interval:
-                return
-            self.show()
-
-    def _state(self) -> tuple[object, ...]:
-        return tuple((job.status, job.plan is not None, job.checked is not None) for job in self.jobs)
-
-    def _bundle(self) -> dict[str, str]:
-        from hwm_magics.jobs.report import jobs_bundle
-
-        data = jobs_bundle(self.jobs)
-        if self.note:
-            data["text/html"] += f"<p>{escape(self.note)}</p>"
-            data["text/markdown"] += f"\n\n{escape(self.note)}"
-            data["text/plain"] += f"\n{self.note}"
-        data["text/html"] = _HIDE_DEAD + data["text/html"]
-        return data
+__all__ = ["Card"]
 
 
 class Card:
@@ -128,160 +30,221 @@ class Card:
     Args:
         jobs: The loads, planned.
         publish: Where it goes.
+        variable: The variable that holds the jobs; "" for none.
+        cell: The front end's id of the cell; "" when it gives none.
         clock: For tests.
     """
 
     def __init__(
-        self, jobs: LoadJobs, publish: Publisher, *, clock: Callable[[], float] = time.monotonic
+        self,
+        jobs: LoadJobs,
+        publish: Publisher,
+        *,
+        variable: str = "",
+        cell: str = "",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.jobs = jobs
+        self.cell = cell
         self.summary = Summary(jobs, publish, live=True, interval=float("inf"), clock=clock)
-        self.status: Any = None
-        self.box: Any = None
-        self.buttons: dict[str, Any] = {}
-        self.confirmation: Any = None
+        self.controls: Controls | None = None
+        self._variable = variable
         self._publish = publish
-        self._clock = clock
-        self._last = float("-inf")
+        self._pace = Pace(clock)
         self._said = ""
         self._stop: Callable[[], None] = lambda: None
-        self._painted: JobStatus | None = None
-        self._target = ""
+        self._painted: tuple[object, ...] = ()
+        self._reloads = any(job.spec.force_first_run for job in jobs)
+        self._retired = False
         self._lock = threading.RLock()
 
     @property
     def text(self) -> str:
-        """What the status line says."""
+        """What was said last."""
         return self._said
 
+    @property
+    def box(self) -> Any:
+        """The widget; None when there is nothing to approve."""
+        return self.controls.box if self.controls is not None else None
+
+    @property
+    def buttons(self) -> dict[str, Any]:
+        """Every button, by name."""
+        return self.controls.buttons if self.controls is not None else {}
+
     def show(self) -> None:
-        """Show the summary, and the controls when there is something to approve."""
+        """Show the summary, and the controls unless everything has ended."""
         self.summary.show()
         if self.jobs.status.ended:
             return
-        writing = [job for job in self.jobs if job.plan is not None and job.plan.writes]
-        if not writing:
-            return
-        self._build([job for job in writing if job.spec.force_first_run])
-        self._say(
-            "Waiting for Run. Until then the cells below see the target as it is; "
-            "%%hwm_load --run loads without asking."
+        self.controls = Controls(
+            {
+                "Run": self._run,
+                "Replace all rows": self._run,
+                "Dry run": self._only(self.jobs.check),
+                "Count": self._only(self.jobs.count_rows),
+                "Refresh": self._only(self.jobs.refresh),
+                "Full reload…": self._only(lambda: self.jobs.refresh(reload=True)),
+                "Back": self._only(lambda: self.jobs.refresh(reload=False)),
+                "Cancel": self._cancel,
+            }
         )
+        self._offer(self.controls)
+        self._say(self._waiting())
         self._publish(
             {
-                WIDGET_VIEW: {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id},
+                WIDGET_VIEW: {"version_major": 2, "version_minor": 0, "model_id": self.controls.box.model_id},
                 "text/plain": "",
             }
         )
+        self._painted = self._state()
         self._stop = self.jobs.on_change(self._changed)
 
     def retire(self) -> None:
-        """The cell was run again: nothing can be started here any more."""
-        if self.jobs.status is JobStatus.PLANNED:
-            self.summary.note = "The cell was run again; this plan was put away."
-            self.jobs.cancel()
+        """The cell was run again: nothing can be started here any more. A load that runs goes on."""
+        self._retired = True
+        with self._lock:
+            self._put_away()
 
-    def _build(self, reloads: list[LoadJob]) -> None:
-        import ipywidgets
+    def _put_away(self) -> None:
+        if self.jobs.status in (JobStatus.PLANNED, JobStatus.STALE):
+            self.jobs.cancel("put away, as its cell was run again")
 
-        self.status = ipywidgets.HTML()
-        for name, tip, style, act in (
-            ("Run", "Load the rows, in one commit a target", "primary", self._run),
-            ("Dry run", "Read and check the first rows, and write nothing", "", self._dry_run),
-            ("Cancel", "Stop before the commit; nothing is written then", "", self._cancel),
-        ):
-            button = ipywidgets.Button(description=name, tooltip=tip, button_style=style)
-            button.on_click(act)
-            # The page then reports its views, and the kernel hears the first click on a thread of
-            # its own also while a cell runs.
-            with contextlib.suppress(Exception):
-                button._view_count = 0  # noqa: SLF001 - ipywidgets has no other name for it
-            self.buttons[name] = button
-        parts: list[Any] = []
-        if reloads:
-            self._target = ", ".join(job.spec.write.label for job in reloads)
-            self.confirmation = ipywidgets.Text(
-                description=f"Type {self._target} to replace all its rows:",
-                placeholder=self._target,
-                continuous_update=True,
-                style={"description_width": "initial"},
-                layout={"width": "auto", "max_width": "48em"},
-            )
-            parts.append(self.confirmation)
-        parts.append(ipywidgets.HBox(list(self.buttons.values())))
-        self.box = ipywidgets.VBox([ipywidgets.HTML(_STYLE), *parts, self.status])
-        self.box.add_class("hwm-card")
+    @staticmethod
+    def _only(begin: Callable[[], object]) -> Callable[[], None]:
+        def press() -> None:
+            begin()
 
-    def _run(self, _button: object) -> None:
-        if self.confirmation is not None and str(self.confirmation.value).strip() != self._target:
-            self._say(
-                f"Not started: type {self._target} into the field first; all its rows will be replaced."
-            )
+        return press
+
+    def _run(self) -> None:
+        wanted = self._wanted()
+        field = self.controls.confirmation if self.controls is not None else None
+        if wanted and (field is None or str(field.value).strip() != wanted):
+            self._say(f"Not started: type {wanted} into the field first; all its rows will be replaced.")
             return
         self.jobs.start()
 
-    def _dry_run(self, _button: object) -> None:
-        self.jobs.check()
-
-    def _cancel(self, _button: object) -> None:
-        if self.jobs.status is JobStatus.PLANNED:
-            self.summary.note = "Cancelled before it began; run the cell again to plan anew."
+    def _cancel(self) -> None:
         self.jobs.cancel()
+
+    def _writing(self) -> list[LoadJob]:
+        return [job for job in self.jobs if job.plan is not None and job.plan.writes and not job.status.ended]
+
+    def _wanted(self) -> str:
+        """What must be typed before the loads may run; "" for nothing."""
+        reloads = [job for job in self._writing() if job.spec.force_first_run]
+        return ", ".join(job.spec.write.label for job in reloads if _replaces(job))
+
+    def _offer(self, controls: Controls) -> None:
+        """The buttons that make sense now."""
+        if self.jobs.status is JobStatus.STALE:
+            controls.offer(["Refresh", "Cancel"])
+            return
+        writing, wanted = self._writing(), self._wanted()
+        names = ["Replace all rows" if wanted else "Run", "Dry run"] if writing else []
+        names.append("Refresh")
+        if any(not _counted(job) for job in writing):
+            names.append("Count")
+        if not self._reloads and any(job.spec.force_first_run for job in self.jobs):
+            names.append("Back")
+        elif len(self.jobs) == 1 and _reloadable(self.jobs[0]):
+            names.append("Full reload…")
+        controls.offer([*names, "Cancel"], wanted)
+
+    def _state(self) -> tuple[object, ...]:
+        return (
+            self.jobs.status,
+            *((job.status, id(job.plan), id(job.checked), job.counted, job.remark) for job in self.jobs),
+        )
 
     def _changed(self) -> None:
         with self._lock:
-            self._paint()
+            if self.controls is not None:
+                self._paint(self.controls)
 
-    def _paint(self) -> None:
-        status = self.jobs.status
-        if status is JobStatus.RUNNING:
-            now = self._clock()
-            if self._painted is status and now - self._last < INTERVAL and not self._newly_stopping():
+    def _paint(self, controls: Controls) -> None:
+        if self.jobs.status is JobStatus.RUNNING:
+            state = announced(self.jobs)
+            if not self._pace.paint(state):
                 return
-            self._last = now
-            self._painted = status
-            self._dim(running=True)
-            self._say(self._running())
+            controls.dim([name for name in controls.offered if name != "Cancel"])
+            controls.show_progress(meter(self.jobs))
+            if self._pace.announce(state):
+                self._say(self._running(), unseen=True)
+            self._painted = ()
             return
-        self._painted = status
+        if self._retired and not self.jobs.status.ended:
+            self._put_away()
+            return
+        if self._state() == self._painted:
+            return
+        self._painted = self._state()
         # First the output that is stored with the notebook: whoever sees "done" may save at once.
         self.summary.show()
-        if status.ended:
+        controls.show_progress("")
+        status = self.jobs.status
+        if status.ended and status is not JobStatus.STALE:
             self._stop()
-            self._say(self._done())
-            self.box.children = (self.status,)
+            self._say(self._done(), urgent=status is JobStatus.FAILED)
+            controls.close()
             return
-        self._dim(running=False)
-        self._say(self._checked())
-
-    def _newly_stopping(self) -> bool:
-        return self.jobs.cancelling and "stopping" not in self._said
+        self._offer(controls)
+        controls.dim([])
+        self._say(
+            self._done() if status is JobStatus.STALE else self._waiting(), urgent=status is JobStatus.STALE
+        )
 
     def _running(self) -> str:
         from hwm_magics.jobs.report import progress_line
 
-        running = [job for job in self.jobs if job.status is JobStatus.RUNNING]
-        return "; ".join(progress_line(job) for job in running) or "between two loads"
+        return "; ".join(progress_line(job) for job in moving(self.jobs)) or "between two loads"
 
-    def _checked(self) -> str:
+    def _waiting(self) -> str:
+        """What a person is told while the card waits."""
         from hwm_magics.jobs.report import outcome
 
-        lines = [line for job in self.jobs if job.checked is not None for line in outcome(job)]
-        return " ".join(lines) if lines else "The dry run was stopped; nothing was written."
+        remarks = [job.remark for job in self.jobs if job.remark]
+        remarks += [line.strip() for job in self.jobs if job.checked is not None for line in outcome(job)[:1]]
+        if not self._writing():
+            return "\n".join([*remarks, "There is nothing to run. Refresh looks again."])
+        button = "Replace all rows" if self._wanted() else "Run"
+        name = self._variable or "job"
+        named = "" if self._variable else " (after %%hwm_load job)"
+        waits = (
+            f"Waiting for {button}.\nUntil then the cells below see the target as it is: {name}.wait() in the next "
+            f"cell{named} stops Run All there, and %%hwm_load --run loads without asking."
+        )
+        return "\n".join([*remarks, waits])
 
     def _done(self) -> str:
         from hwm_magics.jobs.report import outcome
 
         return "\n".join(f"{job.status.value} · {line}" for job in self.jobs for line in outcome(job)[:1])
 
-    def _dim(self, *, running: bool) -> None:
-        # Disabling the focused button would throw the keyboard's focus away; the job ignores
-        # clicks that come at the wrong time.
-        for name, button in self.buttons.items():
-            off = running if name != "Cancel" else False
-            (button.add_class if off else button.remove_class)("hwm-off")
-
-    def _say(self, text: str) -> None:
+    def _say(self, text: str, *, urgent: bool = False, unseen: bool = False) -> None:
         self._said = text
-        rows = "<br>".join(escape(line) for line in text.splitlines())
-        self.status.value = f'<span class="hwm-status" role="status" aria-live="polite">{rows}</span>'
+        if self.controls is not None:
+            self.controls.say(text, urgent=urgent, unseen=unseen)
+
+
+def _replaces(job: LoadJob) -> bool:
+    return job.plan is not None and job.plan.decision is Decision.FULL_RELOAD
+
+
+def _counted(job: LoadJob) -> bool:
+    plan = job.plan
+    return job.counted is not None or (
+        plan is not None and plan.source is not None and plan.source.count is not None
+    )
+
+
+def _reloadable(job: LoadJob) -> bool:
+    plan = job.plan
+    return (
+        plan is not None
+        and plan.target.existence is Existence.EXISTS
+        and plan.decision is not Decision.FULL_RELOAD
+        and job.spec.backfill is None
+    )

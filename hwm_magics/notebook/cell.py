@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hwm_magics.errors import ConfigError
-from hwm_magics.jobs.load_job import LoadJob
+from hwm_magics.jobs.load_job import LoadJob, Sampling
 from hwm_magics.jobs.load_jobs import LoadJobs
+from hwm_magics.jobs.settings import Settings
 from hwm_magics.jobs.states import JobStatus
-from hwm_magics.notebook.card import Card, Publisher, Summary
+from hwm_magics.notebook.card import Card
 from hwm_magics.notebook.mode import Asking, Choice, Mode
+from hwm_magics.notebook.summary import Publisher, Summary
 
 if TYPE_CHECKING:
     from hwm_magics.core.specs import LoadSpec
@@ -29,15 +32,27 @@ class Front:
         say: Prints a line.
         ask: Asks in a terminal.
         live: Whether shown outputs can be replaced: a kernel, as against a terminal.
+        variable: The variable that gets the jobs; "" for none.
+        cell: The front end's id of the cell; "" when it gives none.
     """
 
     publish: Publisher
     say: Callable[[str], None]
     ask: Callable[[str], str]
     live: bool
+    variable: str = ""
+    cell: str = ""
 
 
-def make_jobs(loader: Loader, specs: Sequence[LoadSpec], choice: Choice, *, strict: bool) -> LoadJobs:
+def make_jobs(
+    loader: Loader,
+    specs: Sequence[LoadSpec],
+    choice: Choice,
+    *,
+    strict: bool,
+    reread: Callable[[str], Settings] | None = None,
+    sampling: Sampling | None = None,
+) -> LoadJobs:
     """The jobs of a cell, not yet planned.
 
     Args:
@@ -45,11 +60,24 @@ def make_jobs(loader: Loader, specs: Sequence[LoadSpec], choice: Choice, *, stri
         specs: The loads, in order.
         choice: The mode.
         strict: Refuse to do anything else than what was planned first.
+        reread: Reads a node's configuration anew; None where nobody waits in between.
+        sampling: Show some rows with each plan; None for none.
     """
     background = choice.asking is Asking.BUTTONS
     strict = strict or choice.mode in (Mode.ASK, Mode.PLAN)
     dry = choice.mode is Mode.DRY_RUN
-    jobs = [LoadJob(loader, spec, dry_run=dry, background=background, strict=strict) for spec in specs]
+    jobs = [
+        LoadJob(
+            loader,
+            spec,
+            dry_run=dry,
+            background=background,
+            strict=strict,
+            reread=functools.partial(reread, spec.node) if reread is not None else None,
+            sampling=sampling,
+        )
+        for spec in specs
+    ]
     return LoadJobs(jobs, background=background)
 
 
@@ -91,7 +119,7 @@ def perform(jobs: LoadJobs, choice: Choice, front: Front, *, plan_first: bool = 
     choice.require_somebody()
     jobs.conclude()
     if choice.asking is Asking.BUTTONS:
-        card = Card(jobs, front.publish)
+        card = Card(jobs, front.publish, variable=front.variable, cell=front.cell)
         card.show()
         return card
     _prompt(jobs, front)

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from hwm_magics.connections.base import Connection
     from hwm_magics.core.specs import LoadSpec
     from hwm_magics.jobs.context import Asked, LoadContext
-    from hwm_magics.jobs.load_job import LoadJob
+    from hwm_magics.jobs.load_job import LoadJob, Sampling
     from hwm_magics.jobs.load_jobs import LoadJobs
+    from hwm_magics.jobs.settings import Settings
     from hwm_magics.jobs.tables import Table
     from hwm_magics.notebook.card import Card
     from hwm_magics.notebook.cell import Front
@@ -45,6 +46,7 @@ __all__ = ["HwmMagics"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_MOST_SAMPLED = 20
 _MODES = ("plan", "dry_run", "run", "ask")
 
 
@@ -121,6 +123,7 @@ class HwmMagics(Magics):
     def _load(self, options: argparse.Namespace, cell: str) -> LoadJob | LoadJobs | None:
         from hwm_magics.jobs.context import Overrides, read_params, read_window
         from hwm_magics.notebook.cell import make_jobs, perform
+        from hwm_magics.notebook.mode import Mode
 
         self.last_jobs = self.last_error = None
         context = self.context()
@@ -129,21 +132,29 @@ class HwmMagics(Magics):
         _say(choice.line)
         backfill = read_window(options.backfill) if options.backfill else None
         overrides = Overrides(tuple(options.node), options.engine, options.force_first_run, backfill)
-        asked = context.read(
-            cell,
-            overrides,
-            params=read_params(options.param),
-            line_offset=1,
-            others=self.seen,
-            what="the cell",
-        )
+        params = read_params(options.param)
+
+        def read(context: LoadContext) -> Asked:
+            return context.read(
+                cell, overrides, params=params, line_offset=1, others=self.seen, what="the cell"
+            )
+
+        asked = read(context)
         self._remember(asked)
-        jobs = make_jobs(context.workspace, asked.loads, choice, strict=options.fail_if_stale)
+        jobs = make_jobs(
+            context.workspace,
+            asked.loads,
+            choice,
+            strict=options.fail_if_stale,
+            reread=self._rereader(read) if choice.mode is Mode.ASK else None,
+            sampling=_sampling(options),
+        )
         self.last_jobs = jobs
         if options.var is not None:
             self._names[options.var] = self._value()
-        self._retire([load.node for load in asked.loads])
-        card = perform(jobs, choice, self._front(), plan_first=options.fail_if_stale)
+        front = self._front(options.var or "")
+        self._retire([load.node for load in asked.loads], front.cell)
+        card = perform(jobs, choice, front, plan_first=options.fail_if_stale)
         if card is not None:
             self.cards.append(card)
         if options.quiet:
@@ -164,16 +175,30 @@ class HwmMagics(Magics):
         for note in asked.notes:
             _say(f"Note: {note}")
 
-    def _retire(self, nodes: list[str]) -> None:
-        """Put away earlier cards of the same nodes."""
+    def _rereader(self, read: Callable[[LoadContext], Asked]) -> Callable[[str], Settings]:
+        """Read the cell once more, with the hwm.yaml, connections and variables of that moment."""
+        from hwm_magics.jobs.settings import settings_of
+
+        def reread(node: str) -> Settings:
+            context = self.context()
+            for load in read(context).loads:
+                if load.node == node:
+                    return settings_of(context.workspace, context.connections, load)
+            raise ConfigError(f"the cell has no node named {node!r} any more", hint="run the cell again")
+
+        return reread
+
+    def _retire(self, nodes: list[str], cell: str) -> None:
+        """Put away earlier cards of the same nodes, and of the same cell."""
         kept = []
         for card in self.cards:
-            same = {job.spec.node for job in card.jobs} & set(nodes)
+            theirs = {job.spec.node for job in card.jobs}
+            same = theirs if cell and card.cell == cell else theirs & set(nodes)
             if same and card.jobs.status.value == "RUNNING":
                 _say(f"Note: an earlier load of {', '.join(sorted(same))} still runs; its own card tells.")
             elif same:
                 card.retire()
-            if not card.jobs.status.ended:
+            if card.jobs.status.value in ("PLANNED", "RUNNING", "STALE"):
                 kept.append(card)
         self.cards = kept
 
@@ -349,11 +374,14 @@ class HwmMagics(Magics):
             )
         )
 
-    def _front(self) -> Front:
-        from hwm_magics.notebook.card import kernel_publisher
+    def _front(self, variable: str = "") -> Front:
         from hwm_magics.notebook.cell import Front
+        from hwm_magics.notebook.summary import kernel_publisher
 
-        return Front(kernel_publisher, _say, input, live=getattr(self.shell, "kernel", None) is not None)
+        kernel = getattr(self.shell, "kernel", None)
+        return Front(
+            kernel_publisher, _say, input, live=kernel is not None, variable=variable, cell=_cell_id(kernel)
+        )
 
     def _loads(self, options: argparse.Namespace) -> tuple[LoadContext, tuple[LoadSpec, ...]]:
         """The loads that a line magic is about."""
@@ -401,6 +429,29 @@ class HwmMagics(Magics):
 def _say(line: str) -> None:
     """Print for the reader of the cell."""
     print(line, flush=True)  # noqa: T201 - a cell's plain output is print's
+
+
+def _sampling(options: argparse.Namespace) -> Sampling | None:
+    """What the options say about sample rows."""
+    from hwm_magics.jobs.load_job import Sampling
+
+    if options.sample is None:
+        if options.mask:
+            raise ConfigError("--mask is about a sample, and none is asked for", hint="add --sample")
+        return None
+    if not 1 <= options.sample <= _MOST_SAMPLED:
+        raise ConfigError(
+            f"--sample {options.sample}: the rows are stored with the notebook", hint=f"1 to {_MOST_SAMPLED}"
+        )
+    return Sampling(options.sample, tuple(options.mask))
+
+
+def _cell_id(kernel: Any) -> str:
+    """The front end's id of the cell that runs; "" when it gives none."""
+    if kernel is None:
+        return ""
+    parent = kernel.get_parent("shell") or {}
+    return str((parent.get("metadata") or {}).get("cellId") or "")
 
 
 def _allow_stdin(kernel: Any) -> bool | None:

@@ -219,7 +219,9 @@ class FakeEngine:
             table, "WRITE", newest.rows, {"mode": "Append"}, record=replace(record, seq=seq)
         )
 
-    def history(self, spec: LoadSpec, limit: int = 20) -> tuple[CommitRecord, ...]:
+    def history(
+        self, spec: LoadSpec, limit: int = 20, *, within: int | None = None
+    ) -> tuple[CommitRecord, ...]:
         """The loads that the log knows, newest first."""
         table = self._table(self.location(spec.write))
         if table is None:

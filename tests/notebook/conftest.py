@@ -6,12 +6,14 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from fakes.shop import Project
 
 from hwm_magics.core.cursor import CursorKind, CursorType
 from hwm_magics.core.decided import AppendRows, Blocker, Commit, Decision, LoadPlan, LoadResult, Window
 from hwm_magics.core.observed import Column, CommitRecord, Existence, SourceState, TargetState, Watermark
+from hwm_magics.core.plan import moves
 from hwm_magics.core.specs import LoadSpec, ReadSpec, WriteSpec
 from hwm_magics.engines.base import Progress
 from hwm_magics.errors import BlockedError, LoadCancelled, StalePlanError
@@ -68,6 +70,9 @@ class FakeLoader:
         self.progress: list[Progress] = []
         self.committed = False
         self.records: tuple[CommitRecord, ...] = ()
+        self.counts = 0
+        self.counted: int | BaseException = 1500
+        self.rows = pa.table({"id": [1, 2, 3], "name": ["a", None, "c"]})
 
     def plan(self, spec):
         if spec.node in self.plan_failures:
@@ -80,7 +85,11 @@ class FakeLoader:
         self.approvals.append(approved)
         plan = self.plan(spec)
         if approved is not None and approved.target.version != plan.target.version:
-            raise StalePlanError(f"the target was at version {approved.target.version}", hint="plan again")
+            raise StalePlanError(
+                f"the target was at version {approved.target.version}",
+                moves(approved, plan),
+                hint="plan again",
+            )
         on_plan(plan)
         if plan.blocker is not None:
             raise BlockedError(plan.blocker.message, hint=plan.blocker.hint)
@@ -110,6 +119,20 @@ class FakeLoader:
 
     def history(self, spec, limit=20):
         return self.records[:limit]
+
+    def recent(self, plan, limit):
+        return self.records[:limit]
+
+    def count(self, plan):
+        self.counts += 1
+        if self.gate is not None:
+            assert self.gate.wait(PATIENCE)
+        if isinstance(self.counted, BaseException):
+            raise self.counted
+        return self.counted
+
+    def sample(self, plan, limit):
+        return self.rows.slice(0, limit)
 
 
 class Screen:

@@ -124,7 +124,7 @@ def test_with_a_person_in_front_the_cell_waits_for_the_click(cell, loader):
 def test_with_a_person_in_front_a_blocked_plan_is_shown_and_not_raised(cell, loader, screen):
     loader.decisions["orders"] = Decision.BLOCKED
     assert cell(ASK).status is JobStatus.PLANNED
-    assert cell.card.box is None
+    assert "Run" not in cell.card.controls.offered
     assert "BLOCKED" in screen.text
 
 

@@ -26,11 +26,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwm_magics.core.decided import Decision, LoadResult
-from hwm_magics.core.explain import duration, explain, plan_to_dict, receipt, result_to_dict
+from hwm_magics.core.explain import Sample, explain, plan_to_dict
 from hwm_magics.core.intent import intend
 from hwm_magics.core.observed import Column, SourceIdentity, Watermark
 from hwm_magics.core.plan import plan_load
-from hwm_magics.core.render import bundle, to_html, to_markdown, to_text
+from hwm_magics.core.receipt import Receipt, duration, receipt, result_to_dict, tell_result
+from hwm_magics.core.render import bundle, receipt_to_markdown, to_html, to_markdown, to_text
+from hwm_magics.core.render_html import receipt_to_html
 from hwm_magics.core.specs import CursorSpec
 
 MARK, HIGH = at("09:00:00"), at("11:59:00", 2)
@@ -125,8 +127,11 @@ def test_a_blocked_plan_says_what_to_do_in_every_form():
 
 def test_schema_differences_have_signs_and_words():
     columns = (Column("id", "integer"), COLUMNS[1], Column("w", "long"))
-    facts = dict(explain(plan_of(a_spec(), LOADED, a_source(HIGH, columns=columns))).facts)
-    assert facts["Schema"] == "+ w (long, added); − v (missing, NULL is written); ~ id (integer fits long)"
+    told = explain(plan_of(a_spec(), LOADED, a_source(HIGH, columns=columns)))
+    assert [(one.sign, one.name) for one in told.changes] == [("+", "w"), ("−", "v"), ("~", "id")]
+    assert "+ w: long, added to the target" in to_text(told)
+    assert "− v: no longer in the source: NULL is written" in to_markdown(told)
+    assert "</span> id: integer is cast to long, without loss" in to_html(told)
 
 
 def test_warnings_are_called_warnings():
@@ -175,7 +180,8 @@ HOSTILE = [
     "\u202egnp.elif",
 ]
 ALLOWED = {"div", "style", "p", "span", "strong", "table", "tbody", "tr", "th", "td", "ul", "li", "pre"}
-ALLOWED |= {"details", "summary", "ol"}
+ALLOWED |= {"details", "summary", "ol", "caption", "thead"}
+ATTRIBUTES = {"class", "role", "aria-label", "aria-hidden", "scope", "style"}
 
 
 class Elements(HTMLParser):
@@ -211,12 +217,34 @@ def a_hostile_plan(name: str):
     return plan_load(spec, parsed(a_spec(keys=("id",))), target, source)
 
 
+def hostile(name: str):
+    """A plan in words with everything beside it, all of it named by somebody who means harm."""
+    sample = Sample(("id", name), (("1", name), ("2", None)), (name,))
+    return explain(a_hostile_plan(name), recent=(a_load(MARK, kind=name),), sample=sample)
+
+
+def a_hostile_receipt(name: str) -> Receipt:
+    result = a_result(warnings=(name,), run_id=name)
+    told = tell_result("SUCCEEDED", result, a_hostile_plan(name))
+    return replace(told, hint=name, moves=((name, name, name),), onwards=name)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_is_text_in_a_receipt(name):
+    found = Elements(receipt_to_html(a_hostile_receipt(name)))
+    assert set(found.tags) <= ALLOWED
+    assert found.attributes <= ATTRIBUTES
+    assert not found.open
+    page = receipt_to_markdown(a_hostile_receipt(name))
+    assert "<" not in "\n".join(line for line in page.splitlines() if not line.startswith("    "))
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_name_is_text_in_html(name):
-    page = to_html(explain(a_hostile_plan(name)))
+    page = to_html(hostile(name))
     found = Elements(page)
     assert set(found.tags) <= ALLOWED
-    assert found.attributes <= {"class", "role", "aria-label", "scope"}
+    assert found.attributes <= ATTRIBUTES
     assert not found.open
     visible = re.sub("[\x00-\x1f\u202e]", "", name)
     assert visible[:3] in re.sub("[\x00-\x1f\u202e\ufffd]", "", found.text)
@@ -224,25 +252,25 @@ def test_a_hostile_name_is_text_in_html(name):
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_name_is_text_in_markdown(name):
-    page = to_markdown(explain(a_hostile_plan(name)))
+    page = to_markdown(hostile(name))
     prose = "\n".join(line for line in page.splitlines() if not line.startswith("    "))
     assert "<" not in prose
     assert "](javascript" not in prose.replace("\\]", "")
-    table = [line for line in prose.splitlines() if line.startswith("| ")]
-    assert all(len(re.findall(r"(?<!\\)\|", line)) == 3 for line in table)
+    for table in re.findall(r"(?m)(?:^\|.*\n?)+", prose):
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_name_cannot_steer_a_terminal(name):
-    text = to_text(explain(a_hostile_plan(name)))
+    text = to_text(hostile(name))
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
-    plain = to_text(explain(a_hostile_plan("plain")))
+    plain = to_text(hostile("plain"))
     assert len(text.splitlines()) == len(plain.splitlines())
 
 
 @given(st.text(max_size=30))
 def test_whatever_a_name_holds_the_page_stays_whole(name):
-    found = Elements(to_html(explain(a_hostile_plan(name))))
+    found = Elements(to_html(hostile(name)))
     assert set(found.tags) <= ALLOWED
     assert not found.open
 

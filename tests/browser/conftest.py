@@ -1,0 +1,137 @@
+"""One JupyterLab and one Chromium for all browser tests; a kernel and a folder of its own for each."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from fakes.shop import Project
+from servers import missing
+
+SHOTS = Path(os.environ.get("HWM_BROWSER_SHOTS", Path(__file__).parent / "shots"))
+BODY = """\
+name: load_orders
+read:
+  connection: shop
+  table: orders
+  incremental: {column: updated_at}
+write:
+  connection: lake
+  path: raw/orders
+"""
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser's path."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        missing("Chromium")
+    return found
+
+
+@pytest.fixture(scope="session")
+def lab(chromium):
+    from browser.lab import LabServer
+
+    with LabServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def browser(chromium):
+    from browser.lab import launch
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = launch(playwright, chromium)
+        yield started
+        started.close()
+
+
+def new_page(browser, **options):
+    viewport = {"width": 1180, "height": 900, **options}
+    return browser.new_context(viewport=viewport, reduced_motion="reduce").new_page()
+
+
+@pytest.fixture(scope="session")
+def loaded_page(lab, browser):
+    """A page with Lab loaded: a test that opens its notebook there waits a second instead of five."""
+    from browser.lab import LabPage
+
+    made = LabPage(new_page(browser), lab, SHOTS)
+    yield made
+    made.page.context.close()
+
+
+@pytest.fixture
+def nb(loaded_page, lab, request):
+    """The shared page; each test has a fresh kernel. What a failed test saw is kept."""
+    yield loaded_page
+    keep_failure(request, loaded_page)
+    if loaded_page.page.evaluate("() => window.jupyterapp !== undefined"):
+        loaded_page.reset()
+    lab.end_kernels()
+
+
+@pytest.fixture
+def own(lab, browser, request):
+    """A page of its own, for tests that load it anew."""
+    from browser.lab import LabPage
+
+    made = LabPage(new_page(browser), lab, SHOTS)
+    yield made
+    keep_failure(request, made)
+    made.page.context.close()
+    lab.end_kernels()
+
+
+def keep_failure(request, page) -> None:
+    report = getattr(request.node, "report_of_call", None)
+    if report is not None and report.failed:
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        name = re.sub(r"[^\w.-]+", "_", request.node.name)
+        page.page.screenshot(path=str(SHOTS / f"FAILED-{name}.png"))
+        (SHOTS / f"FAILED-{name}.txt").write_text("\n".join(page.console))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    if report.when == "call":
+        item.report_of_call = report
+
+
+@pytest.fixture
+def shop(lab, request) -> Project:
+    """A project in a folder of its own below Lab's; its shop has three orders."""
+    folder = lab.root / re.sub(r"\W+", "_", request.node.name)
+    folder.mkdir()
+    return Project(folder)
+
+
+@pytest.fixture
+def book(lab, shop):
+    """A notebook in the project's folder, from its cells."""
+
+    def make(*cells: str, name: str = "book.ipynb") -> str:
+        return lab.notebook(f"{shop.folder.name}/{name}", *cells)
+
+    return make
+
+
+def many_rows(shop: Project, count: int) -> None:
+    """Replace the shop's orders by many."""
+    with closing(sqlite3.connect(shop.folder / "shop.db")) as db, db:
+        db.execute("DELETE FROM orders")
+        db.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
+            "INSERT INTO orders SELECT i, i * 1.5, "
+            "strftime('%Y-%m-%d %H:%M:%S.000000', 1717200000 + i, 'unixepoch') FROM n",
+            (count,),
+        )
