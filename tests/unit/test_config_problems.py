@@ -377,12 +377,6 @@ class TestRules:
         ("text", "path"),
         [
             (writing("path: p, first_run: {chunk: 30d}"), "write.first_run"),
-            (reading("path: '*.csv'"), "read.path"),
-            (reading("path: '*.csv', format: csv"), "read.path"),
-            (reading("table: t, format: csv"), "read.format"),
-            (reading("table: t, format: json"), "read.format"),
-            (reading("table: t, format: parquet"), "read.format"),
-            (reading("table: t, format: delta"), "read.format"),
             (reading("table: t, format: jdbc"), "read.format"),
         ],
     )
@@ -390,6 +384,24 @@ class TestRules:
         found = problems(text)
         assert "is not in this version yet" in found[0].message
         assert found[0].path == path
+
+    @pytest.mark.parametrize(
+        ("read", "path", "words"),
+        [
+            *(
+                (f"format: {each}", "read.path", "need it")
+                for each in ("csv", "json", "parquet", "delta", "orc")
+            ),
+            ("path: '*.csv', table: t", "read.table", "there is a path, too"),
+            ("path: '*.csv', query: SELECT 1", "read.query", "there is a path, too"),
+            ("path: '*.dat'", "read.format", "it is missing"),
+            ("path: '*.csv', format: postgres", "read.format", "is no kind of file"),
+            ("path: ../x.csv", "read.path", ".."),
+        ],
+    )
+    def test_files_are_a_path_and_a_kind(self, read, path, words):
+        found = problems(reading(read))
+        assert any(each.path == path and words in each.message for each in found), found
 
 
 class TestBetweenNodes:
