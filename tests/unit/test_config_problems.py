@@ -377,12 +377,6 @@ class TestRules:
         ("text", "path"),
         [
             (writing("path: p, first_run: {chunk: 30d}"), "write.first_run"),
-            (reading("path: '*.csv'"), "read.path"),
-            (reading("path: '*.csv', format: csv"), "read.path"),
-            (reading("table: t, format: csv"), "read.format"),
-            (reading("table: t, format: json"), "read.format"),
-            (reading("table: t, format: parquet"), "read.format"),
-            (reading("table: t, format: delta"), "read.format"),
             (reading("table: t, format: jdbc"), "read.format"),
         ],
     )
@@ -390,6 +384,30 @@ class TestRules:
         found = problems(text)
         assert "is not in this version yet" in found[0].message
         assert found[0].path == path
+
+    @pytest.mark.parametrize(
+        ("given", "path", "words"),
+        [
+            ("path: '*.csv'", "read.incremental", "a column in them must say how new a row is"),
+            (
+                "path: landing, incremental: {column: u}",
+                "read.format",
+                "write csv, json, parquet, delta or orc",
+            ),
+            ("path: l, format: postgres, incremental: {column: u}", "read.format", "no kind of file"),
+            ("path: ../*.csv, incremental: {column: u}", "read.path", "'..'"),
+            ("path: a.csv, table: t, incremental: {column: u}", "read.table", "there is a path, too"),
+            ("table: t, format: csv", "read.path", "add path"),
+            ("table: t, format: delta", "read.path", "add path"),
+        ],
+    )
+    def test_files_are_judged_by_what_can_be_read_of_them(self, given, path, words):
+        found = problems(reading(given))[0]
+        assert (found.path, words in found.message) == (path, True)
+
+    def test_files_are_for_spark(self):
+        found = one("engine: pandas\n" + reading("path: a.csv, incremental: {column: u}"))
+        assert (found.path, "write engine: spark" in found.message) == ("engine", True)
 
 
 class TestBetweenNodes:
