@@ -145,7 +145,9 @@ class SparkEngine:
                 return SparkAddress(name_of(write.table), write.table)
             uri = storage.uri(write.path)
             uri = f"s3a{uri[2:]}" if uri.startswith("s3:") else uri
-            return SparkAddress(path_reference(uri), uri, path=uri, name=write.register_table)
+            return SparkAddress(
+                path_reference(uri), uri, path=uri, name=write.register_table, storage=storage.name
+            )
         catalog = LocalCatalog(Path(storage.root))
         folder = target_folder(storage, catalog, write)
         path = str(folder)

@@ -138,6 +138,7 @@ class Execution:
         self._counter: Observation | None = None
         self._write: AppendRows | MergeRows | ReplaceTable | ReplaceWindow = AppendRows()
         self._outcome = Outcome()
+        self._slipped_in: tuple[str, ...] = ()
 
     def walk(self) -> Outcome:
         """Do each step in its order."""
@@ -146,6 +147,7 @@ class Execution:
         finally:
             self._free()
         self._outcome.read = self._read if self._read is not None else self._outcome.read
+        self._outcome.warnings += self._slipped_in
         return self._outcome
 
     def _walk(self) -> None:
@@ -442,8 +444,37 @@ class Execution:
         self._check_unmoved(record.node)
         if self._plan.target.forgotten:
             self._anchor(record)
-        return commit(
+        entry = commit(
             self._session, self._address, record, write, self._run, self._version or 0, self._tasks, idle=idle
+        )
+        if entry is not None:
+            self._tell_of_what_slipped_in(record, entry)
+        return entry
+
+    def _tell_of_what_slipped_in(self, record: CommitRecord, made: LogEntry) -> None:
+        """Spark lets an append pass over a RESTORE or a DELETE that was committed just before it."""
+        after = self._version or 0
+        if made.version <= after + 1:
+            return
+        _, newer = find_run(self._session, self._address, "", after)
+        for entry in newer:
+            if entry.version < made.version and self._disturbs(entry, record.node):
+                told = (
+                    f"version {entry.version} ({entry.operation}) was committed by others between this load's last "
+                    f"look and its own commit, {made.version}: rows that it took away count as loaded. Restore version "
+                    f"{entry.version} and load again, or load the lost window again with a backfill"
+                )
+                self._slipped_in += (told,)
+
+    def _disturbs(self, entry: LogEntry, node: str) -> bool:
+        """Whether a commit takes away or replaces what the plan was made on."""
+        record = decode(entry)
+        mine = record is not None and record.node == node and record.run_id != self._run.run_id
+        quiet = entry.operation in ("OPTIMIZE", "VACUUM START", "VACUUM END")
+        return (
+            mine
+            or entry.operation in ("RESTORE", "CREATE OR REPLACE TABLE")
+            or (bool(entry.removes) and not quiet)
         )
 
     def _check_unmoved(self, node: str) -> None:
@@ -452,13 +483,7 @@ class Execution:
             return
         _, newer = find_run(self._session, self._address, "", self._version)
         for entry in newer:
-            record = decode(entry)
-            mine = record is not None and record.node == node and record.run_id != self._run.run_id
-            if (
-                mine
-                or entry.operation in ("RESTORE", "CREATE OR REPLACE TABLE")
-                or (entry.removes and entry.operation not in ("OPTIMIZE", "VACUUM START", "VACUUM END"))
-            ):
+            if self._disturbs(entry, node):
                 raise CommitConflictError(
                     f"version {entry.version} ({entry.operation}) came between; nothing was written by this run"
                 )

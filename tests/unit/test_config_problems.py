@@ -386,22 +386,28 @@ class TestRules:
         assert found[0].path == path
 
     @pytest.mark.parametrize(
-        ("read", "path", "words"),
+        ("given", "path", "words"),
         [
-            *(
-                (f"format: {each}", "read.path", "need it")
-                for each in ("csv", "json", "parquet", "delta", "orc")
+            ("path: '*.csv'", "read.incremental", "a column in them must say how new a row is"),
+            (
+                "path: landing, incremental: {column: u}",
+                "read.format",
+                "write csv, json, parquet, delta or orc",
             ),
-            ("path: '*.csv', table: t", "read.table", "there is a path, too"),
-            ("path: '*.csv', query: SELECT 1", "read.query", "there is a path, too"),
-            ("path: '*.dat'", "read.format", "it is missing"),
-            ("path: '*.csv', format: postgres", "read.format", "is no kind of file"),
-            ("path: ../x.csv", "read.path", ".."),
+            ("path: l, format: postgres, incremental: {column: u}", "read.format", "no kind of file"),
+            ("path: ../*.csv, incremental: {column: u}", "read.path", "'..'"),
+            ("path: a.csv, table: t, incremental: {column: u}", "read.table", "there is a path, too"),
+            ("table: t, format: csv", "read.path", "add path"),
+            ("table: t, format: delta", "read.path", "add path"),
         ],
     )
-    def test_files_are_a_path_and_a_kind(self, read, path, words):
-        found = problems(reading(read))
-        assert any(each.path == path and words in each.message for each in found), found
+    def test_files_are_judged_by_what_can_be_read_of_them(self, given, path, words):
+        found = problems(reading(given))[0]
+        assert (found.path, words in found.message) == (path, True)
+
+    def test_files_are_for_spark(self):
+        found = one("engine: pandas\n" + reading("path: a.csv, incremental: {column: u}"))
+        assert (found.path, "write engine: spark" in found.message) == ("engine", True)
 
 
 class TestBetweenNodes:
