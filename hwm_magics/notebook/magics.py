@@ -91,6 +91,7 @@ class HwmMagics(Magics):
         self.seen: dict[str, LoadSpec] = {}
         self.added: dict[str, Connection] = {}
         self.cards: list[Card] = []
+        completion.install(shell, self._context)
 
     @magic(line_cell_magic, *LOAD)
     @guarded
@@ -126,7 +127,7 @@ class HwmMagics(Magics):
         from hwm_magics.notebook.mode import Mode
 
         self.last_jobs = self.last_error = None
-        context = self.context()
+        context = self._context()
         flags = tuple(flag.replace("_", "-") for flag in _MODES if getattr(options, flag))
         choice = self._choice(flags, context)
         _say(choice.line)
@@ -180,7 +181,7 @@ class HwmMagics(Magics):
         from hwm_magics.jobs.settings import settings_of
 
         def reread(node: str) -> Settings:
-            context = self.context()
+            context = self._context()
             for load in read(context).loads:
                 if load.node == node:
                     return settings_of(context.workspace, context.connections, load)
@@ -293,7 +294,7 @@ class HwmMagics(Magics):
         if options.help or (cell is not None and not cell.strip()):
             self._help("hwm_connections")
             return None
-        context = self.context()
+        context = self._context()
         if cell is not None:
             made = context.add_connections(cell)
             self.added.update({each.name: each for each in made})
@@ -352,8 +353,7 @@ class HwmMagics(Magics):
     def _help(self, name: str) -> None:
         _say(inspect.getdoc(getattr(self, name)) or "")
 
-    def context(self) -> LoadContext:
-        """The hwm.yaml, connections and variables that a cell would see now."""
+    def _context(self) -> LoadContext:
         from hwm_magics.jobs.context import LoadContext
 
         return LoadContext(lookup=self._names.__getitem__, added=self.added.values())
@@ -389,7 +389,7 @@ class HwmMagics(Magics):
         from hwm_magics.jobs.load_job import LoadJob
         from hwm_magics.jobs.load_jobs import LoadJobs
 
-        context = self.context()
+        context = self._context()
         overrides = Overrides(tuple(options.node))
         which = options.which
         held = self._names.get(which) if which is not None else None
@@ -483,7 +483,6 @@ def load(shell: Any) -> None:
     """Put the magics into a shell; a second time is the same as once."""
     unload(shell)
     shell.register_magics(HwmMagics)
-    completion.install(shell, shell.magics_manager.registry[HwmMagics.__name__].context)
     shell.input_transformers_cleanup.append(keep_bodies)
 
 
