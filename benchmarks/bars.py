@@ -16,12 +16,14 @@ class Way:
         start: What its target is before it runs: ``nothing``, the table without the new rows as ``ours``
             or the ``bare`` way has loaded it, or the table of many ``commits``.
         peer: Whether it runs in the peers' environment.
+        source: Where it reads.
     """
 
     script: str
     table: str
     start: Literal["nothing", "ours", "bare", "commits"] = "nothing"
     peer: bool = False
+    source: Literal["postgres", "sql_server"] = "postgres"
 
     @property
     def ours(self) -> bool:
@@ -29,7 +31,8 @@ class Way:
 
     @property
     def name(self) -> str:
-        return f"{self.script}, {self.table}" if self.start == "nothing" else self.script
+        place = " of sql_server" if self.source == "sql_server" else ""
+        return f"{self.script}, {self.table}{place}" if self.start == "nothing" else self.script
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Bar:
 
 
 OURS_ORDERS = Way("ours_full", "orders")
+OURS_ODBC = Way("ours_full", "orders", source="sql_server")
 OURS_INCREMENT = Way("ours_increment", "orders_growing", start="ours")
 BARE_APPEND = Way("bare_append", "orders_growing", start="bare")
 OURS_PLAN = Way("ours_plan", "orders", start="commits")
@@ -87,6 +91,21 @@ BARS = (
         Way("pandas_read_sql", "orders", peer=True),
         OURS_ORDERS,
         2.8,
+        at_least=True,
+    ),
+    Bar(
+        "odbc-bare",
+        "1.5 M orders by ODBC Driver 18: ours / bare arrow-odbc",
+        OURS_ODBC,
+        Way("bare_arrow_odbc", "orders", source="sql_server"),
+        1.1,
+    ),
+    Bar(
+        "odbc-pandas",
+        "1.5 M orders by ODBC Driver 18: pyodbc with pandas / ours",
+        Way("pandas_pyodbc", "orders", peer=True, source="sql_server"),
+        OURS_ODBC,
+        3,
         at_least=True,
     ),
     Bar(

@@ -307,7 +307,9 @@ class OdbcDriver:
         )
         sql, values = render(statement, self.dialect.bind)
         counted = self.dialect.name == "tsql"
-        reader = self._read(f"{sql}\n; SELECT ROWCOUNT_BIG()" if counted else sql, values, "reading from", schema)
+        reader = self._read(
+            f"{sql}\n; SELECT ROWCOUNT_BIG()" if counted else sql, values, "reading from", schema
+        )
         reading = _Reading(self, reader, owners if as_text else None, counted)
         return RawStream(reading.batches(), reading.close)
 
