@@ -19,6 +19,7 @@ class Way:
         load: For ways that run in one Spark session, in turn: which load of ``ways/spark.py``. Their
             ``script`` is ``ours`` or the name of what is written by hand there.
         parts: Into how many parts such a load splits its read; 0 for no split.
+        source: Where it reads.
     """
 
     script: str
@@ -27,6 +28,7 @@ class Way:
     peer: bool = False
     load: Literal["", "full", "increment", "upsert"] = ""
     parts: int = 0
+    source: Literal["postgres", "sql_server"] = "postgres"
 
     @property
     def ours(self) -> bool:
@@ -36,7 +38,8 @@ class Way:
     def name(self) -> str:
         if self.load:
             return f"spark {self.load}, {self.script}"
-        return f"{self.script}, {self.table}" if self.start == "nothing" else self.script
+        place = " of sql_server" if self.source == "sql_server" else ""
+        return f"{self.script}, {self.table}{place}" if self.start == "nothing" else self.script
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Bar:
 
 
 OURS_ORDERS = Way("ours_full", "orders")
+OURS_ODBC = Way("ours_full", "orders", source="sql_server")
 OURS_INCREMENT = Way("ours_increment", "orders_growing", start="ours")
 BARE_APPEND = Way("bare_append", "orders_growing", start="bare")
 OURS_PLAN = Way("ours_plan", "orders", start="commits")
@@ -94,6 +98,21 @@ BARS = (
         Way("pandas_read_sql", "orders", peer=True),
         OURS_ORDERS,
         2.8,
+        at_least=True,
+    ),
+    Bar(
+        "odbc-bare",
+        "1.5 M orders by ODBC Driver 18: ours / bare arrow-odbc",
+        OURS_ODBC,
+        Way("bare_arrow_odbc", "orders", source="sql_server"),
+        1.1,
+    ),
+    Bar(
+        "odbc-pandas",
+        "1.5 M orders by ODBC Driver 18: pyodbc with pandas / ours",
+        Way("pandas_pyodbc", "orders", peer=True, source="sql_server"),
+        OURS_ODBC,
+        3,
         at_least=True,
     ),
     Bar(

@@ -14,7 +14,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
@@ -26,6 +26,7 @@ import log_table
 import measure
 import peers
 import postgres
+import sql_server
 from bars import BARS, Bar, Way
 
 if TYPE_CHECKING:
@@ -34,7 +35,14 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "RESULTS.md"
 SPARK_PATH = "raw/orders"
-SHOWN_VERSIONS = ("hwm-magics", "deltalake", "pyarrow", "adbc-driver-postgresql")
+SHOWN_VERSIONS = (
+    "hwm-magics",
+    "deltalake",
+    "pyarrow",
+    "adbc-driver-postgresql",
+    "arrow-odbc",
+    "mssql-python-odbc",
+)
 
 
 @dataclass(slots=True)
@@ -49,8 +57,10 @@ class Pair:
 class Bench:
     """The things that stay the same from run to run."""
 
-    def __init__(self, server: postgres.Server, cache: Path) -> None:
+    def __init__(self, server: postgres.Server, cache: Path, stack: ExitStack) -> None:
         self._server = server
+        self._stack = stack
+        self._sql_server: sql_server.Server | None = None
         self._cache = cache
         self._peers = ""
         self._expected: dict[str, dict[str, Any]] = {}
@@ -152,6 +162,14 @@ class Bench:
                 self._check(way, task, sums=sums)
         return run
 
+    def _source(self, way: Way) -> postgres.Server | sql_server.Server:
+        if way.source == "postgres":
+            return self._server
+        if self._sql_server is None:
+            print("  filling the server that speaks SQL Server's protocol", flush=True)
+            self._sql_server = self._stack.enter_context(sql_server.running(self._cache))
+        return self._sql_server
+
     @contextmanager
     def _task(self, way: Way, base: Path | None = None) -> Iterator[dict[str, Any]]:
         """A job with a fresh target; removed afterwards."""
@@ -165,10 +183,12 @@ class Bench:
         else:
             root.mkdir(parents=True)
         (folder / "scratch").mkdir(parents=True)
+        source = self._source(way)
         try:
             yield {
-                "url": self._server.url,
-                "connection": self._server.connection,
+                "url": source.url,
+                "connection": source.connection,
+                "schema": "dbo" if way.source == "sql_server" else "public",
                 "table": way.table,
                 "root": str(root),
                 "path": path,
@@ -363,12 +383,12 @@ def main() -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SystemExit(f"another run uses {cache}") from None
-        with postgres.running(cache) as server:
+        with ExitStack() as stack, postgres.running(cache) as server:
             dataset.ensure(server)
             if options.serve:
                 serve(server)
                 return
-            bench = Bench(server, cache)
+            bench = Bench(server, cache, stack)
             pairs: dict[tuple[Way, Way], Pair] = {}
             for bar in chosen:
                 if (bar.a, bar.b) not in pairs:

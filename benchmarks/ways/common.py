@@ -11,7 +11,7 @@ STARTED = time.perf_counter()
 
 
 def job() -> dict[str, Any]:
-    """The job: ``url`` and ``connection`` of the source, ``table``, ``root`` and ``path`` of the lake,
+    """The job: ``url`` and ``connection`` of the source, ``schema`` and ``table``, ``root`` and ``path`` of the lake,
     ``target`` (both joined), ``since`` for increments, ``scratch`` for what a way keeps beside."""
     return dict(json.loads(os.environ["HWM_BENCH_JOB"]))
 

@@ -15,7 +15,7 @@ def text(task: dict[str, Any]) -> str:
     return (
         "read:\n"
         "  connection: pg\n"
-        f"  table: public.{task['table']}\n"
+        f"  table: {task['schema']}.{task['table']}\n"
         f"{incremental}"
         "write:\n"
         "  connection: lake\n"

@@ -107,7 +107,17 @@ class SqlTokens:
         Raises:
             QueryError: They are none.
         """
-        return self._parsed(lambda: self.dialect.parser().parse(self.tokens[first : last + 1], self.clean))
+        # sqlglot does not know CHANGETABLE(CHANGES t, n), and reads CHANGETABLE(t, n).
+        tokens = [self.tokens[at] for at in range(first, last + 1) if not self._is_changes(at)]
+        return self._parsed(lambda: self.dialect.parser().parse(tokens, self.clean))
+
+    def _is_changes(self, at: int) -> bool:
+        return (
+            self.tokens[at].text.upper() == "CHANGES"
+            and at > 1
+            and self.kind(at - 1) is TokenType.L_PAREN
+            and self.tokens[at - 2].text.upper() == "CHANGETABLE"
+        )
 
     def parse_condition(self, first: int, last: int) -> exp.Expr:
         """Parse some tokens as a condition.

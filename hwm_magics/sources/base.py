@@ -60,6 +60,7 @@ class Source(Protocol):
             LoginError, SourceConnectionError: The source can't be reached.
             QueryError: A table or column is not there, or the query is refused.
             CursorColumnError: The cursor column can't serve as one.
+            BlockedError: The source has forgotten changes above the low bound.
         """
         ...
 
@@ -70,6 +71,7 @@ class Source(Protocol):
 
         Raises:
             QueryError: The statement is refused.
+            BlockedError: The source has forgotten changes since it was observed.
         """
         ...
 

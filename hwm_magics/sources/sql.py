@@ -119,12 +119,14 @@ class SqlSource:
         return self._wires(self.formed(statement))
 
     def formed(self, statement: Statement) -> Statement:
-        """The statement with its times in the form that the cursor column stores them in, where it stores text."""
-        if self._form is None:
-            return statement
-        return Statement(
-            tuple(self._in_form(part) if isinstance(part, Param) else part for part in statement.parts)
-        )
+        """The statement with its times in the form that the cursor column stores them in, where it stores text,
+        and with what can't be bound written out.
+        """
+        if self._form is not None:
+            statement = Statement(
+                tuple(self._in_form(part) if isinstance(part, Param) else part for part in statement.parts)
+            )
+        return self.driver.dialect.formed(statement)
 
     def _in_form(self, param: Param) -> Param:
         value = param.value
@@ -140,6 +142,9 @@ class SqlSource:
     def _observe(self, request: SourceRequest) -> SourceState:
         query = request.query
         values = request.target_values or query.first_run_values
+        if request.low is not None and query.way is Way.PARAMETERS:
+            reading = query.rows(first_run=request.first_run, values=values, window=Window(request.low, None))
+            self.driver.dialect.check(self.ask, reading)
         asked = self._asked(query, first_run=request.first_run, values=values, low=request.low)
         wires = self.describe(asked)
         later = self._later(request, asked)
@@ -220,6 +225,7 @@ class SqlSource:
 
     def open(self, statement: Statement) -> BatchStream:
         """See :meth:`~hwm_magics.sources.base.Source.open`."""
+        self.driver.dialect.check(self.ask, statement)
         statement = self.formed(statement)
         wires = self._projected(statement)
         projected = wires is not None

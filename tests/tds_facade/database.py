@@ -115,6 +115,8 @@ class Database:
     name: str = "testdb"
     users: dict[str, str] = field(default_factory=lambda: {"sa": "Passw0rd!"})
     product_version: str = "16.0.4175.1"
+    # Tables under change tracking: the oldest version kept, and (version, operation, key…) of each change.
+    tracked: dict[str, tuple[int, list[tuple[object, ...]]]] = field(default_factory=dict)
     server_name: str = "tds_facade"  # what @@SERVERNAME says
     group_id: str | None = None  # of an availability group's database
     read_only: bool = False  # what DATABASEPROPERTYEX says; nothing is refused

@@ -223,6 +223,8 @@ class Session:
         """A table or system table."""
         if schema.lower() in ("sys", "information_schema"):
             found = system.table(self, schema.lower(), name.lower())
+            if name.lower() == "mss_changes()":
+                return system.changes(self, str(args[0]), args[1])
             if found is not None and name.lower() == "dm_exec_describe_first_result_set()":
                 found.rows = lambda: system.described(self, str(args[0]))
             return found

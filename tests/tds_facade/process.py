@@ -91,6 +91,10 @@ class ServerProcess:
         """Forget the requests received and the faults asked for."""
         self._call("clear")
 
+    def replay(self) -> None:
+        """Send the rows of a repeated statement as they were sent before."""
+        self._call("replay")
+
     def disconnect_all(self) -> None:
         """Cut every open connection."""
         self._call("disconnect_all")

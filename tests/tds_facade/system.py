@@ -120,6 +120,11 @@ def value(session: Session, name: str, args: Sequence[object]) -> tuple[SqlType,
         }
         found = properties.get(str(args[0]).lower())
         return (INT if isinstance(found, int) else NAME), found
+    if name == "change_tracking_min_valid_version":
+        found_id = args[0] if args else None
+        of = [t for t in session.db.tables.values() if t.object_id == found_id]
+        kept = session.db.tracked.get(f"{of[0].schema}.{of[0].name}".lower()) if of else None
+        return SqlType("bigint"), kept[0] if kept else None
     if name == "databasepropertyex" and len(args) == 2:
         asked = str(args[1]).lower()
         return NAME, (
@@ -295,6 +300,19 @@ def table(session: Session, schema: str, name: str) -> TableDef | None:
     text, rows = found
     columns = {column.name.lower(): column for column in columns_of(text)}
     return TableDef(schema, name, columns, rows=lambda: rows(session))
+
+
+def changes(session: Session, name: str, since: object) -> TableDef | None:
+    """CHANGETABLE(CHANGES name, since)."""
+    found = session.db.table(name)
+    kept = session.db.tracked.get(f"{found.schema}.{found.name}".lower())
+    if kept is None:
+        raise SqlError(22105, f"Change tracking is not enabled on table '{name}'.")
+    keys = [f"{c.name} {c.type}" for c in found.columns.values() if c.primary_key]
+    declared = "SYS_CHANGE_VERSION bigint; SYS_CHANGE_OPERATION nchar(1); " + "; ".join(keys)
+    columns = {column.name.lower(): column for column in columns_of(declared)}
+    rows = [row for row in kept[1] if since is None or int(str(row[0])) > int(str(since))]
+    return TableDef("sys", "changes", columns, rows=lambda: rows)
 
 
 def described(session: Session, text: str) -> list[Row]:

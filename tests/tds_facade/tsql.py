@@ -191,12 +191,18 @@ class Translator(Converter):
         if isinstance(node, exp.Func) and not isinstance(node.parent, exp.Table):
             anonymous = isinstance(node, exp.Anonymous)
             args = node.expressions if anonymous else list(node.iter_expressions())
-            values = [a.this if isinstance(a, exp.Literal | exp.National) else None for a in args]
+            values = [self._argument(part) for part in args]
             name = node.name if anonymous else node.sql_name()
             found = self.env.system(name.lower(), values)
             if found is not None:
                 return self.bind(found[1], found[0])
         return node
+
+    def _argument(self, node: exp.Expr) -> object:
+        """The value of a system function's argument; None for what is not a constant."""
+        if isinstance(node, exp.Literal | exp.National):
+            return node.this
+        return self._bind_value(node).meta.get("const") if isinstance(node, exp.Func) else None
 
     def _collect_tables(self, tree: exp.Expr, schema: dict[str, object]) -> None:
         """Resolve every table; fill the schema that sqlglot needs to qualify columns."""
@@ -208,7 +214,8 @@ class Translator(Converter):
                 continue
             args: list[object] = []
             if isinstance(node.this, exp.Anonymous):
-                args = [a.meta.get("const", a.name) for a in node.this.expressions]
+                given = node.this.expressions
+                args = [None if isinstance(a, exp.Null) else a.meta.get("const", a.name) for a in given]
                 name, owner = node.this.name.lower() + "()", owner or "sys"
             elif not isinstance(node.this, exp.Identifier):
                 raise unsupported(f"{type(node.this).__name__.upper()} as a table")

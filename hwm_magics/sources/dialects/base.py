@@ -10,6 +10,7 @@ from hwm_magics.arrow import arrow_type, cursor_type_of, delta_type
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, Scalar
 from hwm_magics.core.observed import Column, SourceIdentity
 from hwm_magics.core.sql_names import quote
+from hwm_magics.core.statement import Statement
 from hwm_magics.errors import CursorColumnError, SchemaMismatchError
 from hwm_magics.sources.rendering import Bound, bind_by_text
 from hwm_magics.sources.wire import Described, UnmappedError, Wire, as_is
@@ -180,6 +181,22 @@ class Dialect:
         """An expression that names the storage class of values that don't belong into the cursor column; ""."""
         del expression, cursor_type
         return ""
+
+    def formed(self, statement: Statement) -> Statement:
+        """A statement with what can't be bound written out."""
+        return statement
+
+    def check(self, ask: Ask, statement: Statement) -> None:
+        """Refuse a statement whose answer would not be whole.
+
+        Args:
+            ask: Runs a query.
+            statement: The statement that will read the rows, before :meth:`formed`.
+
+        Raises:
+            BlockedError: It would miss rows.
+        """
+        del ask, statement
 
     def fence(self, ask: Ask, kind: CursorType) -> tuple[str | None, bool]:
         """The lowest cursor value that a transaction which is still open may have taken.

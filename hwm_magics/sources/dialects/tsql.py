@@ -13,7 +13,9 @@ from hwm_magics.arrow import arrow_type
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, Scalar
 from hwm_magics.core.observed import Column, SourceIdentity
 from hwm_magics.core.sql_names import table_parts
+from hwm_magics.core.statement import Statement
 from hwm_magics.errors import QueryError
+from hwm_magics.sources.dialects import change_tracking
 from hwm_magics.sources.dialects.base import Ask, Clock, Dialect, TableFacts
 from hwm_magics.sources.rendering import Bound, bind_by_text
 from hwm_magics.sources.wire import Described, UnmappedError, Wire, as_is, parsed
@@ -237,6 +239,12 @@ class TSql(Dialect):
 
     def unlike(self, expression: str, pattern: str) -> str:
         return f"{expression} NOT LIKE '{pattern.replace('9', '[0-9]')}'"
+
+    def formed(self, statement: Statement) -> Statement:
+        return change_tracking.with_versions(statement)
+
+    def check(self, ask: Ask, statement: Statement) -> None:
+        change_tracking.check(ask, statement)
 
     def identity(self, ask: Ask, place: str) -> SourceIdentity:
         named = "SELECT CAST(@@SERVERNAME AS nvarchar(256)), CAST(DB_NAME() AS nvarchar(256))"
