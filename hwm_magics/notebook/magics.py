@@ -15,7 +15,7 @@ from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, 
 from traitlets import Unicode
 
 from hwm_magics.errors import ConfigError, HwmError
-from hwm_magics.notebook.options import CONNECTIONS, LOAD, MARK, WHICH, arguments, magic, option
+from hwm_magics.notebook.options import CONNECTIONS, EXPORT, LOAD, MARK, WHICH, arguments, magic, option
 
 if TYPE_CHECKING:
     from hwm_magics.connections.base import Connection
@@ -255,6 +255,26 @@ class HwmMagics(Magics):
         if options.action == "list":
             return connections_table(described)
         return connections_table(described, {each["name"]: context.test(each["name"]) for each in described})
+
+    @magic(line_magic, *EXPORT)
+    @guarded
+    def hwm_export(self, line: str) -> None:
+        """Write a notebook's loads as something that others run: parameterised, pinned, no credentials."""
+        from hwm_magics.jobs.context import read_params
+        from hwm_magics.jobs.export.targets import export
+        from hwm_magics.jobs.this_notebook import find_notebook
+
+        options = arguments(self.hwm_export, line)
+        if options.help or options.target is None:
+            self._help("hwm_export")
+            return
+        given = {
+            key: value for key, value in vars(options).items() if key not in ("help", "file", "param", "out")
+        }
+        file = Path(options.file) if options.file else find_notebook(self._names)
+        out = Path(options.out) if options.out else None
+        files, notes = export(file, read_params(options.param), out=out, **given)
+        _say("\n".join([*map(str, files), *(f"Note: {each}" for each in notes)]))
 
     @magic(line_magic)
     @guarded
