@@ -9,10 +9,12 @@ WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 EVERYTHING := azure,jobs,keyring,odbc,plot,postgres,s3,spark,sqlserver,dev
 LIGHT_STAMP := $(VENV)/.stamp-light
 FULL_STAMP := $(VENV)/.stamp-full
+AIRFLOW := .venv-airflow
+AIRFLOW_VERSION := 3.3.2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv servers jars demo test quick lint types bench docs notebooks clean
+.PHONY: help venv servers jars airflow demo test quick lint types bench docs notebooks clean
 
 help: ## Lists these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +24,7 @@ venv: $(FULL_STAMP) ## Makes .venv with everything that development needs
 demo: $(LIGHT_STAMP) ## Runs the main job on a made-up shop and a local lake
 	$(PY) demo/run.py
 
-test: servers $(FULL_STAMP) lint types jars ## Runs lint, types and all tests; installs the servers they need where it may
+test: servers $(FULL_STAMP) lint types jars airflow ## Runs lint, types and all tests; installs the servers they need where it may
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal
 
 quick: $(FULL_STAMP) ## Runs the fast tests, in under a minute
@@ -55,6 +57,15 @@ servers:
 # Before test processes side by side would fetch them into one cache.
 jars: $(FULL_STAMP)
 	$(PY) -W ignore -c 'from hwm_magics.spark.session import build; build().stop()'
+
+# Airflow pins what it lives with, so it has an environment of its own; the tests read exported DAGs with it.
+airflow: $(AIRFLOW)/.stamp-$(AIRFLOW_VERSION)
+
+$(AIRFLOW)/.stamp-$(AIRFLOW_VERSION): $(FULL_STAMP)
+	$(VENV)/bin/uv venv --quiet --clear --python $(PY) $(AIRFLOW)
+	$(VENV)/bin/uv pip install --quiet --python $(AIRFLOW)/bin/python \
+	  apache-airflow-core==$(AIRFLOW_VERSION) apache-airflow-providers-standard
+	touch $@
 
 $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

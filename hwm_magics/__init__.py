@@ -13,6 +13,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from hwm_magics.version import __version__
+
 if TYPE_CHECKING:
     from hwm_magics import errors
     from hwm_magics.api import describe, history, job, load, plan, status, table_exists, watermark
@@ -36,8 +38,6 @@ __all__ = [
     "watermark",
 ]
 
-__version__ = "0.1.0"
-
 # Everything is imported when it is first asked for: loading the extension must stay quick.
 _HOMES = {
     "LoadJob": "hwm_magics.jobs.load_job",
@@ -49,6 +49,7 @@ _HOMES = {
     "plan": "hwm_magics.api",
     "status": "hwm_magics.api",
     "table_exists": "hwm_magics.api",
+    "task": "hwm_magics.cli",
     "watermark": "hwm_magics.api",
 }
 

@@ -16,6 +16,7 @@ import click
 
 from hwm_magics import __version__
 from hwm_magics.errors import ConfigError, HwmError, named
+from hwm_magics.jobs.export import TARGETS
 
 if TYPE_CHECKING:
     from hwm_magics.core.decided import LoadPlan
@@ -366,6 +367,39 @@ def watermark(
     return 0
 
 
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--to", "target", required=True, metavar="TARGET", help=f"One of {', '.join(TARGETS)}.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="The folder; default: NAME-TARGET beside FILE."
+)
+@click.option("-p", "--param", "params", multiple=True, metavar="K=V", help="A default for ${K}; repeatable.")
+@click.option("--schedule", default="0 6 * * *", show_default=True, help="When it runs, as cron says it.")
+@click.option("--timezone", default="UTC", show_default=True, help="The zone of --schedule.")
+@click.option(
+    "--package", default="", metavar="SPEC", help="What pip installs for hwm-magics, such as a wheel's path."
+)
+@click.option("--task", default="notebook", show_default=True, help="For databricks: notebook or wheel.")
+@click.option("--overwrite", is_flag=True, help="Replace files that are there.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_command
+def export(file: Path, *, as_json: bool, **options: Any) -> int:
+    """Write the loads of a notebook or YAML file as something that others run: parameterised, pinned, no credentials.
+
+    ipynb: a clean notebook. py: a script. airflow: a DAG. databricks: a bundle and a job's JSON.
+    github-actions: a workflow. cron: a script, a crontab, and a systemd timer.
+    """
+    from hwm_magics.jobs.context import read_params
+    from hwm_magics.jobs.export.targets import export as make
+
+    files, notes = make(file, read_params(options.pop("params")), **options)
+    if as_json:
+        _print_json({"files": [str(each) for each in files], "notes": notes})
+    else:
+        click.echo("\n".join([*map(str, files), *(f"note: {each}" for each in notes)]))
+    return 0
+
+
 def _loads(
     file: Path,
     params: tuple[str, ...],
@@ -478,6 +512,15 @@ def _stop(jobs: LoadJobs, times: int) -> None:
 def main() -> None:
     """The entry point."""
     cli(prog_name="hwm")
+
+
+def task() -> None:
+    """The entry point for Databricks' wheel tasks, which take any exit for a failure: it returns when all is well."""
+    try:
+        main()
+    except SystemExit as done:
+        if done.code:
+            raise
 
 
 if __name__ == "__main__":

@@ -11,7 +11,16 @@ from hwm_magics.config.yaml_loader import load_yaml
 from hwm_magics.errors import ConfigError
 from hwm_magics.jobs.notebook_cells import Cell, CellKind, Notebook
 
-__all__ = ["Parameters", "kernel_reasons", "literal_parameters"]
+__all__ = [
+    "Parameters",
+    "assigned_names",
+    "kernel_reasons",
+    "literal_parameters",
+    "literal_values",
+    "nodes_of",
+    "references",
+    "without_magics",
+]
 
 _REFERENCE = re.compile(r"(?<!\$)\$\{\s*([A-Za-z_]\w*)\s*\}")
 _ENVIRONMENT = re.compile(r"(?<!\$)\$\{\s*env:\s*([^{}\s]+)\s*\}")
@@ -71,6 +80,21 @@ def kernel_reasons(
     return tuple(dict.fromkeys(_Reasons(notebook, connections, params).all()))
 
 
+def assigned_names(cell: Cell) -> tuple[str, ...]:
+    """The names that a cell of Python gives a value."""
+    return tuple(dict.fromkeys(_Code(cell).names))
+
+
+def literal_values(text: str) -> Mapping[str, object]:
+    """The names that a text of Python sets to plain values, and these."""
+    return _Code(Cell(0, CellKind.CODE, text, body=text)).values
+
+
+def references(value: object) -> set[str]:
+    """The names of all ``${name}`` in a YAML's values."""
+    return {found[1] for text in _texts(value) for found in _REFERENCE.finditer(text)}
+
+
 class _Code:
     """What one cell of Python gives to the cells below it."""
 
@@ -85,7 +109,7 @@ class _Code:
             self.opaque = cell.magic not in _SILENT_MAGICS
             return
         try:
-            tree = ast.parse(_without_magics(cell.body))
+            tree = ast.parse(without_magics(cell.body))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             self.opaque = True
             return
@@ -137,7 +161,7 @@ def _here(statement: ast.AST) -> Iterator[ast.AST]:
         yield from _here(child)
 
 
-def _without_magics(text: str) -> str:
+def without_magics(text: str) -> str:
     """Python with IPython's line magics and shell lines taken out."""
     lines = []
     for line in text.split("\n"):
@@ -199,11 +223,11 @@ class _Reasons:
         except ConfigError:
             given = set()
         declared: dict[str, object] = {}
-        for node in _nodes(value):
+        for node in nodes_of(value):
             declared.update(_mapping(node.get("params")))
         if isinstance(value, Mapping):
             declared.update(_mapping(value.get("params")))
-        for node in _nodes(value):
+        for node in nodes_of(value):
             yield from self._node(cell, node)
         for name in sorted(given):
             declared.pop(name, None)
@@ -230,7 +254,7 @@ class _Reasons:
                 setter = self._environment(cell, found[1])
                 if setter:
                     yield f"cell {cell.number}: {found[0]} may be set {setter}"
-        names = {found[1] for text in _texts(value) for found in _REFERENCE.finditer(text)}
+        names = references(value)
         for name in sorted((names | set(declared)) - self.given - set(given)):
             used = name in names
             if name in self.parameters.computed:
@@ -277,7 +301,8 @@ def _mapping(value: object) -> Mapping[str, object]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _nodes(value: object) -> Iterator[Mapping[str, object]]:
+def nodes_of(value: object) -> Iterator[Mapping[str, object]]:
+    """The blocks of single loads in a body of any shape."""
     nodes: object = [value]
     if isinstance(value, list):
         nodes = value

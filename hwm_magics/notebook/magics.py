@@ -20,6 +20,7 @@ from hwm_magics.notebook import completion
 from hwm_magics.notebook.options import (
     CONNECTIONS,
     EXAMPLE,
+    EXPORT,
     HELP,
     HISTORY,
     LOAD,
@@ -311,6 +312,26 @@ class HwmMagics(Magics):
         if options.action == "list":
             return connections_table(described)
         return connections_table(described, {each["name"]: context.test(each["name"]) for each in described})
+
+    @magic(line_magic, *EXPORT)
+    @guarded
+    def hwm_export(self, line: str) -> None:
+        """Write a notebook's loads as something that others run: parameterised, pinned, no credentials."""
+        from hwm_magics.jobs.context import read_params
+        from hwm_magics.jobs.export.targets import export
+        from hwm_magics.jobs.this_notebook import find_notebook
+
+        options = arguments(self.hwm_export, line)
+        if options.help or options.target is None:
+            self._help("hwm_export")
+            return
+        given = {
+            key: value for key, value in vars(options).items() if key not in ("help", "file", "param", "out")
+        }
+        file = Path(options.file) if options.file else find_notebook(self._names)
+        out = Path(options.out) if options.out else None
+        files, notes = export(file, read_params(options.param), out=out, **given)
+        _say("\n".join([*map(str, files), *(f"Note: {each}" for each in notes)]))
 
     @magic(line_magic, *EXAMPLE)
     @guarded

@@ -9,12 +9,14 @@ from typing import Any, ParamSpec, TypeVar
 from IPython.core import magic_arguments
 from IPython.core.magic import line_magic, no_var_expand
 
+from hwm_magics.jobs.export import TARGETS
 from hwm_magics.jobs.load_options import HELP, LOAD, NODE, PARAM, Option, flag, option, words
 from hwm_magics.notebook.manual import page
 
 __all__ = [
     "CONNECTIONS",
     "EXAMPLE",
+    "EXPORT",
     "HELP",
     "HISTORY",
     "LOAD",
@@ -44,6 +46,19 @@ WHICH = (
 MARK = (
     option("--set", metavar="V", dest="value", help="count everything at or below V as loaded"),
     flag("--adopt", "count everything up to the target's highest value as loaded"),
+)
+
+EXPORT = (
+    option("file", nargs="?", help="a notebook or a YAML file; default: this notebook, as it was last saved"),
+    option("--to", dest="target", metavar="TARGET", help=f"one of {', '.join(TARGETS)}"),
+    option("--out", metavar="FOLDER", help="where to; default: NAME-TARGET beside the file"),
+    PARAM,
+    option("--schedule", default="0 6 * * *", help="when it runs, as cron says it, in quotes"),
+    option("--timezone", default="UTC", help="the zone of --schedule"),
+    option("--package", default="", metavar="SPEC", help="what pip installs for hwm-magics"),
+    option("--task", default="notebook", help="for databricks: notebook or wheel"),
+    flag("--overwrite", "replace files that are there"),
+    HELP,
 )
 
 HISTORY = (

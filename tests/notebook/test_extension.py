@@ -27,6 +27,7 @@ MAGICS = [
     "hwm_connections",
     "hwm_debug",
     "hwm_example",
+    "hwm_export",
     "hwm_history",
     "hwm_load",
     "hwm_plan",

@@ -1,0 +1,34 @@
+"""Which file the running notebook is, where its front end tells."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from hwm_magics.errors import ConfigError
+
+__all__ = ["find_notebook"]
+
+_VS_CODE = "__vsc_ipynb_file__"
+_JUPYTER = "JPY_SESSION_NAME"
+
+
+def find_notebook(names: Mapping[str, object], environ: Mapping[str, str] | None = None) -> Path:
+    """The notebook that runs.
+
+    Args:
+        names: The notebook's variables: VS Code puts the path there.
+        environ: The environment: Jupyter's server puts it there.
+
+    Raises:
+        ConfigError: The front end does not tell.
+    """
+    told = names.get(_VS_CODE) or (os.environ if environ is None else environ).get(_JUPYTER, "")
+    path = Path(str(told))
+    if path.suffix.lower() != ".ipynb" or not path.is_file():
+        raise ConfigError(
+            "this front end does not tell which notebook this is",
+            hint="name it: %hwm_export orders.ipynb --to py",
+        )
+    return path
