@@ -24,7 +24,8 @@ venv: $(FULL_STAMP) ## Makes .venv with everything that development needs
 demo: $(LIGHT_STAMP) ## Runs the main job on a made-up shop and a local lake
 	$(PY) demo/run.py
 
-test: servers $(FULL_STAMP) lint types jars airflow ## Runs lint, types and all tests; installs the servers they need where it may
+test: servers $(FULL_STAMP) ## Runs lint, types and all tests; installs the servers they need where it may
+	$(MAKE) -j 2 --output-sync airflow lint types jars
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal
 
 quick: $(FULL_STAMP) ## Runs the fast tests, in under a minute
@@ -62,10 +63,9 @@ jars: $(FULL_STAMP)
 airflow: $(AIRFLOW)/.stamp-$(AIRFLOW_VERSION)
 
 $(AIRFLOW)/.stamp-$(AIRFLOW_VERSION): $(FULL_STAMP)
-	$(VENV)/bin/uv venv --quiet --clear --python $(PY) $(AIRFLOW)
-	$(VENV)/bin/uv pip install --quiet --python $(AIRFLOW)/bin/python \
-	  apache-airflow-core==$(AIRFLOW_VERSION) apache-airflow-providers-standard
-	touch $@
+	$(PY) -m venv --clear $(AIRFLOW)
+	$(AIRFLOW)/bin/pip install -q apache-airflow-core==$(AIRFLOW_VERSION) apache-airflow-providers-standard
+	@touch $@
 
 $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
