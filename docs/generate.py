@@ -21,6 +21,7 @@ from hwm_magics import api, errors
 from hwm_magics.cli import cli as command
 from hwm_magics.config import connection_models, models
 from hwm_magics.notebook.magics import HwmMagics
+from hwm_magics.notebook.upkeep_magics import UpkeepMagics
 
 PAGE = Path(__file__).with_name("reference.md")
 
@@ -93,15 +94,15 @@ def _families() -> list[str]:
 
 
 def _magics() -> list[str]:
-    names = sorted({name for kind in HwmMagics.magics.values() for name in kind})
+    owners = {
+        name: each for each in (HwmMagics, UpkeepMagics) for kind in each.magics.values() for name in kind
+    }
     found = []
-    for name in names:
+    for name, owner in sorted(owners.items()):
         called = [
-            f"`{sign}{name}`"
-            for sign, kind in (("%%", "cell"), ("%", "line"))
-            if name in HwmMagics.magics[kind]
+            f"`{sign}{name}`" for sign, kind in (("%%", "cell"), ("%", "line")) if name in owner.magics[kind]
         ]
-        told = inspect.getdoc(getattr(HwmMagics, name)) or ""
+        told = inspect.getdoc(getattr(owner, name)) or ""
         found += [f"### {', '.join(called)}", f"```text\n{told.strip()}\n```"]
     return found
 

@@ -17,7 +17,19 @@ from hwm_magics.version import __version__
 
 if TYPE_CHECKING:
     from hwm_magics import errors
-    from hwm_magics.api import describe, history, job, load, plan, status, table_exists, watermark
+    from hwm_magics.api import (
+        describe,
+        history,
+        job,
+        load,
+        maintain,
+        plan,
+        reconcile,
+        rollback,
+        status,
+        table_exists,
+        watermark,
+    )
     from hwm_magics.jobs.load_job import LoadJob
     from hwm_magics.jobs.load_jobs import LoadJobs
 
@@ -31,7 +43,10 @@ __all__ = [
     "job",
     "load",
     "load_ipython_extension",
+    "maintain",
     "plan",
+    "reconcile",
+    "rollback",
     "status",
     "table_exists",
     "unload_ipython_extension",
@@ -46,7 +61,10 @@ _HOMES = {
     "history": "hwm_magics.api",
     "job": "hwm_magics.api",
     "load": "hwm_magics.api",
+    "maintain": "hwm_magics.api",
     "plan": "hwm_magics.api",
+    "reconcile": "hwm_magics.api",
+    "rollback": "hwm_magics.api",
     "status": "hwm_magics.api",
     "table_exists": "hwm_magics.api",
     "task": "hwm_magics.cli",

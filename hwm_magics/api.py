@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
@@ -19,8 +20,22 @@ if TYPE_CHECKING:
     from hwm_magics.core.observed import CommitRecord
     from hwm_magics.jobs.load_job import LoadJob
     from hwm_magics.jobs.load_jobs import LoadJobs
+    from hwm_magics.jobs.reconcile import Reconciliation
+    from hwm_magics.jobs.upkeep import Maintenance, Rollback
 
-__all__ = ["describe", "history", "job", "load", "plan", "status", "table_exists", "watermark"]
+__all__ = [
+    "describe",
+    "history",
+    "job",
+    "load",
+    "maintain",
+    "plan",
+    "reconcile",
+    "rollback",
+    "status",
+    "table_exists",
+    "watermark",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -284,6 +299,86 @@ def watermark(
     else:
         found = workspace.status(spec).watermark
     return None if found is None else str(found)
+
+
+@_guarded
+def rollback(
+    what: What,
+    *,
+    to: int | None = None,
+    connections: Mapping[str, object] | None = None,
+    params: Mapping[str, Scalar] | None = None,
+    node: str | None = None,
+) -> Rollback:
+    """Plan to restore a load's target to an earlier version; ``.run()`` does it, ``.text`` shows it.
+
+    Args:
+        to: The version; by default the one before the load's last commit that holds.
+
+    Raises:
+        ConfigError: There is no such version.
+        PlanError: There is nothing to roll back.
+    """
+    from hwm_magics.jobs.upkeep import plan_rollback
+
+    request = _Request(what, connections=connections, params=params, node=node)
+    return plan_rollback(request.context.workspace, request.only(), to)
+
+
+@_guarded
+def maintain(
+    what: What,
+    *,
+    compact: bool | None = None,
+    order: bool = False,
+    vacuum: bool = False,
+    older: timedelta = timedelta(days=7),
+    connections: Mapping[str, object] | None = None,
+    params: Mapping[str, Scalar] | None = None,
+    node: str | None = None,
+) -> Maintenance:
+    """Plan the care of a target's files; ``.run()`` does it, ``.text`` shows it.
+
+    Args:
+        compact: Whether small files are written together; None for when there are many.
+        order: Write all files anew, ordered by ``write.options.cluster_by``.
+        vacuum: Remove files that no younger version needs.
+        older: How young a version must be to keep its files.
+
+    Raises:
+        PlanError: There is no table.
+        CommitError: The vacuum is refused: the table keeps its files for longer.
+    """
+    from hwm_magics.jobs.upkeep import plan_maintenance
+
+    request = _Request(what, connections=connections, params=params, node=node)
+    return plan_maintenance(
+        request.context.workspace, request.only(), compact=compact, order=order, vacuum=vacuum, older=older
+    )
+
+
+@_guarded
+def reconcile(
+    what: What,
+    *,
+    by_keys: bool = False,
+    connections: Mapping[str, object] | None = None,
+    params: Mapping[str, Scalar] | None = None,
+    node: str | None = None,
+) -> Reconciliation:
+    """Compare a load's target with its source, up to the watermark; ``.agrees`` and ``.text`` tell.
+
+    Args:
+        by_keys: Compare keys everywhere, and not only where counts differ.
+
+    Raises:
+        PlanError: The load can't be compared.
+        EngineError: Source or target can't be read.
+    """
+    from hwm_magics.jobs.reconcile import reconcile as compare
+
+    request = _Request(what, connections=connections, params=params, node=node)
+    return compare(request.context.workspace, request.only(), by_keys=by_keys)
 
 
 @_guarded

@@ -37,7 +37,6 @@ class Rollback:
         to: The version to go back to.
         undone: The loads that this undoes, newest first, of all nodes.
         unknown: How many commits of others are undone beside them.
-        steps: What will be done, as sentences.
         warnings: Sentences.
     """
 
@@ -67,6 +66,24 @@ class Rollback:
             "watermark of the version that comes back"
         )
         return "\n".join(lines)
+
+    @property
+    def does_something(self) -> bool:
+        """Whether there is anything to do: always."""
+        return True
+
+    def to_dict(self) -> dict[str, object]:
+        """The plan as JSON-ready values."""
+        return {
+            "node": self.node,
+            "version": self.version,
+            "to": self.to,
+            "undone": [
+                {"version": each.version, "node": each.node, "kind": each.kind} for each in self.undone
+            ],
+            "others": self.unknown,
+            "warnings": list(self.warnings),
+        }
 
     def run(self) -> str:
         """Do it.
@@ -145,6 +162,18 @@ class Maintenance:
     removable: int | None
     older: timedelta
     target: OpenTarget
+
+    def to_dict(self) -> dict[str, object]:
+        """The plan as JSON-ready values."""
+        return {
+            "node": self.node,
+            "files": self.files,
+            "bytes": self.bytes,
+            "small": self.small,
+            "order": list(self.order),
+            "compact": self.compact,
+            "removable": self.removable,
+        }
 
     @property
     def does_something(self) -> bool:

@@ -8,6 +8,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -37,12 +38,13 @@ if TYPE_CHECKING:
     from hwm_magics.jobs.load_job import LoadJob, Sampling
     from hwm_magics.jobs.load_jobs import LoadJobs
     from hwm_magics.jobs.settings import Settings
+    from hwm_magics.jobs.states import Loader
     from hwm_magics.jobs.tables import Table
     from hwm_magics.notebook.card import Card
     from hwm_magics.notebook.cell import Front
     from hwm_magics.notebook.mode import Choice
 
-__all__ = ["HwmMagics"]
+__all__ = ["HwmMagics", "guarded", "load", "say", "unload"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -100,7 +102,7 @@ class HwmMagics(Magics):
         """Load what is new from a SQL source into a Delta table. The cell's body is YAML."""
         options = arguments(self.hwm_load, line)
         if options.help or not (cell if cell is not None else line).strip():
-            self._help("hwm_load")
+            self.show_help(self, "hwm_load")
             return None
         if cell is None:
             raise ConfigError(
@@ -131,7 +133,7 @@ class HwmMagics(Magics):
         context = self._context()
         flags = tuple(flag.replace("_", "-") for flag in _MODES if getattr(options, flag))
         choice = self._choice(flags, context)
-        _say(choice.line)
+        say(choice.line)
         backfill = read_window(options.backfill) if options.backfill else None
         overrides = Overrides(tuple(options.node), options.engine, options.force_first_run, backfill)
         params = read_params(options.param)
@@ -143,8 +145,13 @@ class HwmMagics(Magics):
 
         asked = read(context)
         self._remember(asked)
+        loader: Loader = context.workspace
+        if choice.mode is Mode.RUN:
+            from hwm_magics.jobs.retries import RETRIES, Retried
+
+            loader = Retried(loader, RETRIES, lambda retry: say(str(retry)))
         jobs = make_jobs(
-            context.workspace,
+            loader,
             asked.loads,
             choice,
             strict=options.fail_if_stale,
@@ -175,7 +182,7 @@ class HwmMagics(Magics):
         self.last_loads = asked.loads
         self.seen.update({load.node: load for load in (*asked.known, *asked.loads)})
         for note in asked.notes:
-            _say(f"Note: {note}")
+            say(f"Note: {note}")
 
     def _rereader(self, read: Callable[[LoadContext], Asked]) -> Callable[[str], Settings]:
         """Read the cell once more, with the hwm.yaml, connections and variables of that moment."""
@@ -197,7 +204,7 @@ class HwmMagics(Magics):
             theirs = {job.spec.node for job in card.jobs}
             same = theirs if cell and card.cell == cell else theirs & set(nodes)
             if same and card.jobs.status.value == "RUNNING":
-                _say(f"Note: an earlier load of {', '.join(sorted(same))} still runs; its own card tells.")
+                say(f"Note: an earlier load of {', '.join(sorted(same))} still runs; its own card tells.")
             elif same:
                 card.retire()
             if card.jobs.status.value in ("PLANNED", "RUNNING", "STALE"):
@@ -213,9 +220,9 @@ class HwmMagics(Magics):
 
         options = arguments(self.hwm_plan, line)
         if options.help:
-            self._help("hwm_plan")
+            self.show_help(self, "hwm_plan")
             return None
-        context, loads = self._loads(options)
+        context, loads = self.loads_of(options)
         choice = Choice(Mode.PLAN, "%hwm_plan")
         jobs = make_jobs(context.workspace, loads, choice, strict=True)
         perform(jobs, choice, self._front())
@@ -231,9 +238,9 @@ class HwmMagics(Magics):
 
         options = arguments(self.hwm_status, line)
         if options.help:
-            self._help("hwm_status")
+            self.show_help(self, "hwm_status")
             return None
-        context, loads = self._loads(options)
+        context, loads = self.loads_of(options)
         return status_table([context.workspace.status(load) for load in loads])
 
     @magic(line_magic, *HISTORY, *WHICH)
@@ -244,16 +251,16 @@ class HwmMagics(Magics):
 
         options = arguments(self.hwm_history, line)
         if options.help:
-            self._help("hwm_history")
+            self.show_help(self, "hwm_history")
             return None
-        context, loads = self._loads(options)
+        context, loads = self.loads_of(options)
         label, records = context.history(loads, options.limit)
         if options.plot:
             from hwm_magics.notebook.history_view import pictures
 
             shell: Any = self.shell
             for picture in pictures(records):
-                _say(picture.text)
+                say(picture.text)
                 if getattr(shell, "kernel", None) is not None:
                     shell.display_pub.publish(*picture.bundle)
         return history_table(records, f"Loads into {label}, newest first")
@@ -267,11 +274,11 @@ class HwmMagics(Magics):
 
         options = arguments(self.hwm_watermark, line)
         if options.help:
-            self._help("hwm_watermark")
+            self.show_help(self, "hwm_watermark")
             return None
         if options.adopt and options.value is not None:
             raise ConfigError("--set and --adopt contradict each other", hint="give one of them")
-        context, loads = self._loads(options)
+        context, loads = self.loads_of(options)
         if options.adopt or options.value is not None:
             if len(loads) != 1:
                 names = ", ".join(load.node for load in loads)
@@ -279,8 +286,8 @@ class HwmMagics(Magics):
             record = context.workspace.set_watermark(loads[0], options.value)
             mark = record.watermark
             told = f"{mark.column} = {mark}" if mark is not None else "none"
-            _say(f"{record.node}: the watermark is now {told} (version {record.version})")
-            _say(next_load(context.workspace, loads[0]))
+            say(f"{record.node}: the watermark is now {told} (version {record.version})")
+            say(next_load(context.workspace, loads[0]))
             return None
         return status_table([context.workspace.status(load) for load in loads])
 
@@ -293,7 +300,7 @@ class HwmMagics(Magics):
 
         options = arguments(self.hwm_connections, line)
         if options.help or (cell is not None and not cell.strip()):
-            self._help("hwm_connections")
+            self.show_help(self, "hwm_connections")
             return None
         context = self._context()
         if cell is not None:
@@ -323,7 +330,7 @@ class HwmMagics(Magics):
 
         options = arguments(self.hwm_export, line)
         if options.help or options.target is None:
-            self._help("hwm_export")
+            self.show_help(self, "hwm_export")
             return
         given = {
             key: value for key, value in vars(options).items() if key not in ("help", "file", "param", "out")
@@ -331,7 +338,7 @@ class HwmMagics(Magics):
         file = Path(options.file) if options.file else find_notebook(self._names)
         out = Path(options.out) if options.out else None
         files, notes = export(file, read_params(options.param), out=out, **given)
-        _say("\n".join([*map(str, files), *(f"Note: {each}" for each in notes)]))
+        say("\n".join([*map(str, files), *(f"Note: {each}" for each in notes)]))
 
     @magic(line_magic, *EXAMPLE)
     @guarded
@@ -343,7 +350,7 @@ class HwmMagics(Magics):
 
         options = arguments(self.hwm_example, line)
         if options.help:
-            self._help("hwm_example")
+            self.show_help(self, "hwm_example")
             return None
         if options.name is None:
             rows = tuple((each.name, each.told) for each in EXAMPLES)
@@ -363,16 +370,37 @@ class HwmMagics(Magics):
     def hwm_debug(self, line: str) -> None:
         """Show the whole traceback of the last error, with what caused it, without secrets."""
         if arguments(self.hwm_debug, line).help:
-            self._help("hwm_debug")
+            self.show_help(self, "hwm_debug")
             return
         from hwm_magics.jobs.failures import debug_text
 
         jobs = self.last_jobs
         error = self.last_error or (jobs.error if jobs is not None else None)
-        _say(debug_text(error) if error is not None else "There was no error.")
+        say(debug_text(error) if error is not None else "There was no error.")
 
-    def _help(self, name: str) -> None:
-        _say(inspect.getdoc(getattr(self, name)) or "")
+    def show_help(self, owner: Magics, name: str) -> None:
+        """Print a magic's manual page."""
+        say(inspect.getdoc(getattr(owner, name)) or "")
+
+    def load_again(
+        self, options: argparse.Namespace, spec: LoadSpec, window: tuple[str, str]
+    ) -> LoadJob | None:
+        """Load a window of a load again: with a card, or at once, as a cell would."""
+        from hwm_magics.notebook.cell import make_jobs, perform
+
+        self.last_jobs = self.last_error = None
+        context = self._context()
+        choice = self._choice(("run",) if options.run else (), context)
+        say(choice.line)
+        jobs = make_jobs(context.workspace, (replace(spec, backfill=window),), choice, strict=False)
+        self.last_jobs = jobs
+        front = self._front()
+        self._retire([spec.node], front.cell)
+        card = perform(jobs, choice, front)
+        if card is not None:
+            self.cards.append(card)
+        jobs[0].brief = True
+        return jobs[0]
 
     def _context(self) -> LoadContext:
         from hwm_magics.jobs.context import LoadContext
@@ -401,10 +429,10 @@ class HwmMagics(Magics):
 
         kernel = getattr(self.shell, "kernel", None)
         return Front(
-            kernel_publisher, _say, input, live=kernel is not None, variable=variable, cell=_cell_id(kernel)
+            kernel_publisher, say, input, live=kernel is not None, variable=variable, cell=_cell_id(kernel)
         )
 
-    def _loads(self, options: argparse.Namespace) -> tuple[LoadContext, tuple[LoadSpec, ...]]:
+    def loads_of(self, options: argparse.Namespace) -> tuple[LoadContext, tuple[LoadSpec, ...]]:
         """The loads that a line magic is about."""
         from hwm_magics.jobs.context import Overrides, read_params
         from hwm_magics.jobs.load_job import LoadJob
@@ -447,7 +475,7 @@ class HwmMagics(Magics):
         return tuple(self.seen[name] for name in names)
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
     """Print for the reader of the cell."""
     print(line, flush=True)  # noqa: T201 - a cell's plain output is print's
 
@@ -502,8 +530,12 @@ keep_bodies.has_side_effects = True  # type: ignore[attr-defined]
 
 def load(shell: Any) -> None:
     """Put the magics into a shell; a second time is the same as once."""
+    from hwm_magics.notebook.upkeep_magics import UpkeepMagics
+
     unload(shell)
     shell.register_magics(HwmMagics)
+    loads = shell.magics_manager.registry[HwmMagics.__name__]
+    shell.register_magics(UpkeepMagics(shell, loads))
     shell.input_transformers_cleanup.append(keep_bodies)
 
 
@@ -514,9 +546,9 @@ def unload(shell: Any) -> None:
     for kind in ("line", "cell"):
         for name in [name for name in manager.magics[kind] if name.startswith("hwm_")]:
             del manager.magics[kind][name]
-    manager.registry.pop(HwmMagics.__name__, None)
-    shell.configurables[:] = [
-        each for each in shell.configurables if type(each).__name__ != HwmMagics.__name__
-    ]
+    ours = (HwmMagics.__name__, "UpkeepMagics")
+    for name in ours:
+        manager.registry.pop(name, None)
+    shell.configurables[:] = [each for each in shell.configurables if type(each).__name__ not in ours]
     cleanup = shell.input_transformers_cleanup
     cleanup[:] = [each for each in cleanup if getattr(each, "__name__", "") != keep_bodies.__name__]

@@ -48,6 +48,20 @@ watermark's progress against the wall clock, and of how far the watermark was be
     "hwm_watermark": """\
 Without options it shows the mark. --set and --adopt settle it where a plan is BLOCKED because the mark can't be \
 told: they commit a new mark to the target, and no rows.""",
+    "hwm_backfill": """\
+All rows of the window are read again: with keys they are merged, without keys they replace the target's rows of \
+that window, whoever wrote them. The watermark stays where it is. In a notebook the plan waits for a click, unless \
+--run is given.""",
+    "hwm_rollback": """\
+The target is restored to an earlier version in a commit of its own, so a rollback can be undone as well. The next \
+load goes on from the watermark of the version that comes back, and brings the undone rows again. Without --run it \
+only shows what would be undone.""",
+    "hwm_maintain": """\
+Small files are written together when there are many of them. A vacuum removes files that no version within its \
+time needs; older versions can't be read or restored afterwards. Without --run it only shows what would be done.""",
+    "hwm_reconcile": """\
+Counts are compared by windows of the cursor column, up to the watermark, and keys in the windows that differ. Rows \
+that changed in the source since the last load are told apart: they wait for the next one. Nothing is written.""",
     "hwm_example": """\
 Without NAME the examples are listed. With it, the example becomes the next cell, to be changed and run. All of them \
 work as they stand where the connections shop and lake are those of the example "connections", and shop holds the \
@@ -65,6 +79,10 @@ _EXAMPLES = {
     "hwm_status": "%hwm_status job\n",
     "hwm_history": "%hwm_history --plot --limit 50\n",
     "hwm_watermark": "%hwm_watermark --set 2024-06-01 job\n",
+    "hwm_backfill": "%hwm_backfill 2024-06-01..2024-06-30 job\n",
+    "hwm_rollback": "%hwm_rollback job --run\n",
+    "hwm_maintain": "%hwm_maintain job --vacuum --run\n",
+    "hwm_reconcile": "%hwm_reconcile job\n",
     "hwm_example": "%hwm_example upsert\n",
 }
 _MORE = {

@@ -14,13 +14,17 @@ from hwm_magics.jobs.load_options import HELP, LOAD, NODE, PARAM, Option, flag, 
 from hwm_magics.notebook.manual import page
 
 __all__ = [
+    "BACKFILL",
     "CONNECTIONS",
     "EXAMPLE",
     "EXPORT",
     "HELP",
     "HISTORY",
     "LOAD",
+    "MAINTAIN",
     "MARK",
+    "RECONCILE",
+    "ROLLBACK",
     "WHICH",
     "Option",
     "arguments",
@@ -70,6 +74,33 @@ EXAMPLE = (
     option("name", nargs="?", help="the example that becomes the next cell; without it they are listed"),
     HELP,
 )
+
+_RUN = flag("--run", "do it; without this it is only shown")
+
+BACKFILL = (
+    option("window", nargs="?", metavar="LOW..HIGH", help="the values of the cursor column to load again"),
+    flag("--run", "load at once, without asking"),
+)
+
+ROLLBACK = (
+    option("--to", type=int, metavar="VERSION", help="the version; default: the one before the last load"),
+    _RUN,
+)
+
+MAINTAIN = (
+    flag("--compact", "write small files together, also when there are few"),
+    flag("--order", "write all files anew, ordered by write.options.cluster_by"),
+    flag("--vacuum", "remove files that no younger version needs"),
+    option(
+        "--older",
+        default="7d",
+        metavar="DURATION",
+        help="with --vacuum: how young a version keeps its files (7d)",
+    ),
+    _RUN,
+)
+
+RECONCILE = (flag("--keys", "compare keys everywhere, and not only where counts differ"),)
 
 CONNECTIONS = (
     option("action", nargs="?", default="list", help="list (the default) or test"),

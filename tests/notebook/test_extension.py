@@ -24,13 +24,17 @@ HEAVY = [
     "yaml",
 ]
 MAGICS = [
+    "hwm_backfill",
     "hwm_connections",
     "hwm_debug",
     "hwm_example",
     "hwm_export",
     "hwm_history",
     "hwm_load",
+    "hwm_maintain",
     "hwm_plan",
+    "hwm_reconcile",
+    "hwm_rollback",
     "hwm_status",
     "hwm_watermark",
 ]

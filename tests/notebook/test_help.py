@@ -13,7 +13,12 @@ from hwm_magics.cli import cli
 from hwm_magics.errors import ConfigError
 from hwm_magics.notebook.examples import EXAMPLES
 from hwm_magics.notebook.magics import HwmMagics
+from hwm_magics.notebook.upkeep_magics import UpkeepMagics
 
+MAGICS = {
+    kind: {name: getattr(owner, name) for owner in (HwmMagics, UpkeepMagics) for name in owner.magics[kind]}
+    for kind in ("line", "cell")
+}
 PACKAGE = Path(hwm_magics.__file__).parent
 ROOT = PACKAGE.parent
 NAMES = [example.name for example in EXAMPLES]
@@ -39,7 +44,7 @@ def test_a_question_mark_shows_a_manual_page(shell, monkeypatch):
             assert part in text, part
 
 
-@pytest.mark.parametrize("name", sorted({name for kind in HwmMagics.magics.values() for name in kind}))
+@pytest.mark.parametrize("name", sorted({name for kind in MAGICS.values() for name in kind}))
 def test_help_of_every_magic_is_its_manual_page_and_does_nothing_else(shell, name):
     for cell in (f"%{name} --help", f"%{name}?"):
         told = shell(cell)
@@ -47,7 +52,7 @@ def test_help_of_every_magic_is_its_manual_page_and_does_nothing_else(shell, nam
         assert told.value is None
     assert shell(f"%{name} --help").printed.startswith(("%", "%%"))
     assert "--help" in shell(f"%{name} --help").printed
-    if name in HwmMagics.magics["cell"]:
+    if name in MAGICS["cell"]:
         assert shell(f"%%{name} --help").printed == shell(f"%{name} --help").printed
 
 
@@ -83,8 +88,8 @@ def test_every_magic_and_option_that_is_spoken_of_exists():
     unknown = set()
     for text in spoken():
         for sign, name, flags in re.findall(r"(%%?)(hwm_\w+)((?:[ ]+(?:\w+[ ]+)?--[a-z-]+)*)", text):
-            kind = HwmMagics.magics["line" if sign == "%" else "cell"]
-            options = getattr(HwmMagics, name).__doc__ if name in kind else ""
+            kind = MAGICS["line" if sign == "%" else "cell"]
+            options = kind[name].__doc__ if name in kind else ""
             told = [f"{sign}{name}"] if name not in kind else []
             told += [
                 f"{sign}{name} {flag}" for flag in re.findall(r"--[a-z-]+", flags) if flag not in options

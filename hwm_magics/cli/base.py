@@ -1,0 +1,150 @@
+"""What the commands have in common: their options, how an error ends one, and how its file is read."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from hwm_magics.core.specs import LoadSpec
+    from hwm_magics.jobs.context import LoadContext, Overrides
+
+__all__ = [
+    "INTERRUPTED",
+    "command",
+    "fail",
+    "file_options",
+    "in_shell",
+    "load_options",
+    "only",
+    "print_json",
+    "read_loads",
+]
+
+INTERRUPTED = 130
+_DEBUG = "hwm.debug"
+_MAGIC = re.compile(r"%{1,2}hwm_(\w+)")
+Command = Callable[..., int]
+
+
+def fail(error: BaseException, head: str = "") -> int:
+    """Tell an error on the standard error, and give the exit code of its class."""
+    from hwm_magics.jobs.failures import debug_text, sealed
+
+    told = sealed(error)
+    lines = [head, *(f"  {line}" for line in told.lines())] if head else told.lines()
+    click.echo(in_shell("\n".join(lines)), err=True)
+    if click.get_current_context().meta.get(_DEBUG):
+        click.echo(debug_text(error), err=True)
+    return told.exit_code
+
+
+def in_shell(text: str) -> str:
+    """A text with the commands that do here what the magics that it names do in a notebook."""
+    file = click.get_current_context().params.get("file", "FILE")
+    words = {"debug": "--debug", "load": f"hwm run {file}"}
+    return _MAGIC.sub(lambda found: words.get(found[1], f"hwm {found[1]} {file}"), text)
+
+
+def command(function: Command) -> Callable[..., NoReturn]:
+    """Turn what a command returns or raises into its exit code."""
+
+    @click.option("--debug", is_flag=True, help="Show the whole traceback of an error.")
+    @functools.wraps(function)
+    def call(*, debug: bool, **options: Any) -> NoReturn:
+        click.get_current_context().meta[_DEBUG] = debug
+        try:
+            code = function(**options)
+        except KeyboardInterrupt:
+            click.echo("interrupted; nothing was written", err=True)
+            code = INTERRUPTED
+        except BrokenPipeError:
+            # Whoever read the output has seen enough, as in `hwm plan … | head`.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 1
+        except Exception as error:  # noqa: BLE001 - every error ends as lines and an exit code
+            code = fail(error)
+            if options.get("detailed_exitcode"):
+                code = 1
+        sys.exit(code)
+
+    return call
+
+
+def file_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What every command says about its file."""
+    for decorate in (
+        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+        click.option("--node", "nodes", multiple=True, metavar="NAME", help="This node only; repeatable."),
+        click.option(
+            "-p", "--param", "params", multiple=True, metavar="K=V", help="A value for ${K}; repeatable."
+        ),
+        click.argument("file", type=click.Path(path_type=Path)),
+    ):
+        function = decorate(function)
+    return function
+
+
+def load_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What plan and run say about the load."""
+    for decorate in (
+        click.option("--backfill", metavar="LOW..HIGH", help="Load this window again; the watermark stays."),
+        click.option(
+            "--force-first-run", is_flag=True, help="Replace all rows of the target, in one commit."
+        ),
+        click.option("--engine", metavar="E", help="pandas, spark or auto."),
+    ):
+        function = decorate(function)
+    return function
+
+
+def read_loads(
+    file: Path,
+    params: tuple[str, ...],
+    *,
+    nodes: tuple[str, ...] = (),
+    engine: str | None = None,
+    force_first_run: bool = False,
+    backfill: str | None = None,
+) -> tuple[LoadContext, tuple[LoadSpec, ...]]:
+    """The loads that a command is about."""
+    from hwm_magics.jobs.context import LoadContext, Overrides, read_file, read_params, read_window
+
+    read_file(file)  # whether it is there at all is the first thing to tell
+    window = read_window(backfill) if backfill is not None else None
+    # Behind everything else: a function of a module beside the file can be its transform.
+    sys.path.append(str(file.absolute().parent))
+    overrides: Overrides = Overrides(nodes, engine, force_first_run, window)
+    context = LoadContext(file.absolute().parent)
+    asked = context.read(file, overrides, params=read_params(params))
+    for note in asked.notes:
+        click.echo(f"note: {note}", err=True)
+    return context, asked.loads
+
+
+def only(loads: tuple[LoadSpec, ...], what: str) -> LoadSpec:
+    """The one load that a command is about.
+
+    Raises:
+        ConfigError: There are several.
+    """
+    from hwm_magics.errors import ConfigError
+
+    if len(loads) != 1:
+        names = ", ".join(load.node for load in loads)
+        raise ConfigError(f"{what} is of one node", hint=f"add --node, one of {names}")
+    return loads[0]
+
+
+def print_json(value: object, *, quiet: bool = False) -> None:
+    """Print a value as JSON."""
+    if not quiet:
+        click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
