@@ -149,6 +149,23 @@ class LoadJob:
         self._observers.tell()
         return self.plan
 
+    def renew(self, version: int) -> None:
+        """Plan anew, after a load beside this one has written into the same target.
+
+        What was approved stays approved where nothing but the target's version moved.
+
+        Args:
+            version: The version that the other load made.
+        """
+        before = self.plan
+        if before is None or before.target.version is None:
+            return
+        with suppress(HwmError):
+            now = self._loader.plan(self.spec)
+            same = (now.decision, now.hash, now.before) == (before.decision, before.hash, before.before)
+            if same and now.target.version == version:
+                self.plan = now
+
     def preview(self) -> None:
         """Plan as :meth:`prepare` does, and where that fails leave it to the load itself to tell."""
         with suppress(HwmError):

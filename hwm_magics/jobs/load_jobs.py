@@ -298,7 +298,7 @@ class LoadJobs(Sequence[LoadJob]):
             return
         for job in self.jobs:
             if self._may_run(job):
-                job.execute()
+                self._execute(job)
 
     def _plan_all(self) -> None:
         """Show everything that will be done; what can't be planned has failed."""
@@ -321,9 +321,16 @@ class LoadJobs(Sequence[LoadJob]):
             job.cancel()
         return blocked is None and not self._stop
 
+    def _execute(self, job: LoadJob) -> None:
+        job.execute()
+        made = job.result.version_after if job.result is not None else None
+        for other in self.jobs:
+            if made is not None and other.status is JobStatus.PLANNED and _target(other) == _target(job):
+                other.renew(made)
+
     def _run_side_by_side(self) -> None:
         waiting = list(self.jobs)
-        running: dict[Future[bool], LoadJob] = {}
+        running: dict[Future[None], LoadJob] = {}
         with ThreadPoolExecutor(self._max_parallel, thread_name_prefix="hwm-load") as pool:
             while waiting or running:
                 for job in tuple(waiting):
@@ -333,7 +340,7 @@ class LoadJobs(Sequence[LoadJob]):
                         continue
                     waiting.remove(job)
                     if self._may_run(job):
-                        running[pool.submit(contextvars.copy_context().run, job.execute)] = job
+                        running[pool.submit(contextvars.copy_context().run, self._execute, job)] = job
                 try:
                     for done in wait(running, return_when=FIRST_COMPLETED).done:
                         del running[done]
@@ -342,12 +349,8 @@ class LoadJobs(Sequence[LoadJob]):
 
     def _is_ready(self, job: LoadJob, waiting: list[LoadJob], running: Iterable[LoadJob]) -> bool:
         """Whether nothing that it depends on, and nothing that writes its target, is still to end."""
-        write = job.spec.write
-        target = (write.connection, write.path, write.table)
-        for other in running:
-            theirs = other.spec.write
-            if (theirs.connection, theirs.path, theirs.table) == target:
-                return False
+        if any(_target(other) == _target(job) for other in running):
+            return False
         open_nodes = {each.spec.node for each in (*waiting, *running)}
         return not open_nodes & set(job.spec.depends_on)
 
@@ -381,3 +384,8 @@ class LoadJobs(Sequence[LoadJob]):
                     hint=f"see to {name} first",
                 )
         return None
+
+
+def _target(job: LoadJob) -> tuple[str, str | None, str | None]:
+    write = job.spec.write
+    return write.connection, write.path, write.table

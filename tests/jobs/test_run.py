@@ -16,6 +16,9 @@ from hwm_magics import cli
 from hwm_magics.app import Workspace
 from hwm_magics.connections.objects import recognise
 from hwm_magics.core.specs import ReadSpec
+from hwm_magics.jobs.context import LoadContext
+from hwm_magics.jobs.load_job import LoadJob
+from hwm_magics.jobs.load_jobs import LoadJobs
 from hwm_magics.sources.factory import open_source
 
 PATIENCE = 30
@@ -115,6 +118,22 @@ def test_nodes_of_one_target_never_run_side_by_side(hwm):
     done = hwm("run", "--max-parallel", "4", "--json")
     assert done.exit_code == 0, done.output
     assert [each["result"]["retries"] for each in json.loads(done.stdout)["nodes"]] == [0, 0]
+
+
+def test_a_load_does_not_make_one_of_the_same_target_stale(hwm):
+    text = PIPELINE.replace("raw/second", "raw/first").replace(
+        "column: updated_at", "column: updated_at, initial_value: 2024-01-01"
+    )
+    context = LoadContext(hwm.folder)
+    loads = context.read(text).loads
+    LoadJobs([LoadJob(context.workspace, load) for load in loads]).run()
+    hwm.add(4)
+    jobs = LoadJobs([LoadJob(context.workspace, load, strict=True) for load in loads])
+    jobs.prepare()
+    hwm.add(5)
+    jobs.run()
+    assert [each.rows_written for each in jobs.result] == [2, 0]
+    assert hwm.ids("raw/first") == [1, 2, 3, 4, 5]
 
 
 def test_loads_through_one_connection_of_the_notebook_wait_for_each_other(hwm):
