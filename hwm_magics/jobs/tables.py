@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Table", "connections_table", "history_table", "record_to_dict", "status_table", "status_to_dict"]
 
-_WIDEST = 110
+_WIDEST = 130
 _CELL = "text-align:left;vertical-align:top;padding:.1em 1em .1em 0"
 
 
@@ -40,12 +40,14 @@ class Table:
 
     @property
     def text(self) -> str:
-        """As plain text, in aligned columns."""
+        """As plain text: in aligned columns, or upright where that would be too wide to read."""
         if not self.rows:
             return f"{self.title}: {self.empty}"
         widths = [
             max(len(row[place]) for row in (self.headings, *self.rows)) for place in range(len(self.headings))
         ]
+        if sum(widths) + 2 * len(widths) > _WIDEST:
+            return "\n".join([self.title, *(line for row in self.rows for line in self._upright(row))])
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
             for row in (self.headings, *self.rows)
@@ -54,7 +56,7 @@ class Table:
 
     def _upright(self, row: tuple[str, ...]) -> list[str]:
         first, *rest = row
-        width = max(len(heading) for heading in self.headings)
+        width = max(len(heading) for heading in self.headings[1:])
         pairs = zip(self.headings[1:], rest, strict=True)
         return [f"  {first}", *(f"    {heading.ljust(width)}  {cell}" for heading, cell in pairs if cell)]
 

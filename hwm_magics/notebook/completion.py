@@ -68,8 +68,8 @@ def _matcher(
 
     def matcher(asked: CompletionContext) -> SimpleMatcherResult:
         text = asked.full_text
-        before = "".join(text.splitlines(keepends=True)[: asked.cursor_line])
-        offset = len(before) + asked.cursor_position
+        lines = text.split("\n")
+        offset = sum(len(line) + 1 for line in lines[: asked.cursor_line]) + asked.cursor_position
         example = _EXAMPLE.match(text[:offset])
         if example is not None:
             return _result(example[1], [SimpleCompletion(each.name, type="example") for each in EXAMPLES])

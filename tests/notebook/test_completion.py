@@ -69,6 +69,7 @@ def complete(shell, project):
         ("nodes:\n  - read: {table: x}\n    wri|^", ["write:"]),
         ("write:\n  properties:\n    delta.app|^", ["delta.appendOnly: "]),
         ("pip|^", ["pipeline: "]),
+        ("# one\u2028line\x0b\nread:\n  conn|^", ["connection: "]),
     ],
 )
 def test_what_fits_at_the_cursor_is_proposed(complete, body, expected):

@@ -209,6 +209,18 @@ def test_status_of_a_target_that_is_not_there_has_no_ages():
     assert table.rows[0][:7] == ("orders", "absent", "", "none", "", "none", "")
 
 
+def test_status_stands_upright_as_text_where_columns_would_be_too_wide_to_read():
+    far = "/lake/" + "/".join(["deep"] * 10)
+    text = status_table([status(location=far), status(node="items", location=far)], START).text
+    lines = text.splitlines()
+    assert "  orders" in lines
+    assert "  items" in lines
+    assert any(line.split() == ["location", far] for line in lines)
+    assert max(len(line) for line in lines) < 90
+    narrow = status_table([status(location="x", evidence="y")], START).text
+    assert len(narrow.splitlines()) == 3
+
+
 def test_status_is_escaped_in_every_form():
     table = status_table([status(node=HOSTILE, location=HOSTILE, evidence=f"{HOSTILE} | *")], START)
     bundle = table._repr_mimebundle_()
