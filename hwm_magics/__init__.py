@@ -17,7 +17,18 @@ from hwm_magics.version import __version__
 
 if TYPE_CHECKING:
     from hwm_magics import errors
-    from hwm_magics.api import describe, history, job, load, plan, status, table_exists, watermark
+    from hwm_magics.api import (
+        describe,
+        doctor,
+        export,
+        history,
+        job,
+        load,
+        plan,
+        status,
+        table_exists,
+        watermark,
+    )
     from hwm_magics.jobs.load_job import LoadJob
     from hwm_magics.jobs.load_jobs import LoadJobs
 
@@ -26,7 +37,9 @@ __all__ = [
     "LoadJobs",
     "__version__",
     "describe",
+    "doctor",
     "errors",
+    "export",
     "history",
     "job",
     "load",
@@ -43,6 +56,8 @@ _HOMES = {
     "LoadJob": "hwm_magics.jobs.load_job",
     "LoadJobs": "hwm_magics.jobs.load_jobs",
     "describe": "hwm_magics.api",
+    "doctor": "hwm_magics.api",
+    "export": "hwm_magics.api",
     "history": "hwm_magics.api",
     "job": "hwm_magics.api",
     "load": "hwm_magics.api",

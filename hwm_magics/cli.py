@@ -297,6 +297,30 @@ def export(file: Path, *, as_json: bool, **options: Any) -> int:
     return 0
 
 
+@cli.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("-p", "--param", "params", multiple=True, metavar="K=V", help="A value for ${K}; repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_command
+def doctor(file: Path | None, *, params: tuple[str, ...], as_json: bool) -> int:
+    """Look for what keeps loads from working: this machine, and with FILE a notebook's or YAML file's loads.
+
+    Versions, extras, connections, literal credentials, and each load's cursor column at its real source.
+    Nothing is written. Exit codes: 0 all is well, 1 something is to be seen to.
+    """
+    from hwm_magics.jobs.context import read_params
+    from hwm_magics.jobs.doctor import examine
+
+    if file is not None:
+        sys.path.append(str(file.absolute().parent))
+    health = examine(file, params=read_params(params))
+    if as_json:
+        _print_json(health.to_dict())
+    else:
+        click.echo(_in_shell(health.table.text))
+    return 0 if health.well else 1
+
+
 def _loads(
     file: Path,
     params: tuple[str, ...],

@@ -12,7 +12,18 @@ from IPython.core.magic import no_var_expand
 from hwm_magics.jobs.export import TARGETS
 from hwm_magics.jobs.load_options import LOAD, NODE, PARAM, Option, flag, option, words
 
-__all__ = ["CONNECTIONS", "EXPORT", "LOAD", "MARK", "WHICH", "Option", "arguments", "magic", "option"]
+__all__ = [
+    "CONNECTIONS",
+    "DOCTOR",
+    "EXPORT",
+    "LOAD",
+    "MARK",
+    "WHICH",
+    "Option",
+    "arguments",
+    "magic",
+    "option",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,6 +57,12 @@ EXPORT = (
     option("--package", default="", metavar="SPEC", help="what pip installs for hwm-magics"),
     option("--task", default="notebook", help="for databricks: notebook or wheel"),
     flag("--overwrite", "replace files that are there"),
+    _HELP,
+)
+
+DOCTOR = (
+    option("file", nargs="?", help="a notebook or a YAML file; default: the loads of this session's cells"),
+    PARAM,
     _HELP,
 )
 

@@ -25,6 +25,7 @@ HEAVY = [
 MAGICS = [
     "hwm_connections",
     "hwm_debug",
+    "hwm_doctor",
     "hwm_export",
     "hwm_history",
     "hwm_load",
