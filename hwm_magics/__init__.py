@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from hwm_magics import errors
     from hwm_magics.api import (
         describe,
+        doctor,
+        export,
         history,
         job,
         load,
@@ -38,7 +40,9 @@ __all__ = [
     "LoadJobs",
     "__version__",
     "describe",
+    "doctor",
     "errors",
+    "export",
     "history",
     "job",
     "load",
@@ -58,6 +62,8 @@ _HOMES = {
     "LoadJob": "hwm_magics.jobs.load_job",
     "LoadJobs": "hwm_magics.jobs.load_jobs",
     "describe": "hwm_magics.api",
+    "doctor": "hwm_magics.api",
+    "export": "hwm_magics.api",
     "history": "hwm_magics.api",
     "job": "hwm_magics.api",
     "load": "hwm_magics.api",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hwm_magics.app import TargetStatus
     from hwm_magics.core.decided import LoadPlan, LoadResult
     from hwm_magics.core.observed import CommitRecord
+    from hwm_magics.jobs.doctor import Health
     from hwm_magics.jobs.load_job import LoadJob
     from hwm_magics.jobs.load_jobs import LoadJobs
     from hwm_magics.jobs.reconcile import Reconciliation
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "describe",
+    "doctor",
+    "export",
     "history",
     "job",
     "load",
@@ -151,6 +154,71 @@ def describe(plan: LoadPlan) -> str:
     from hwm_magics.jobs.report import plan_told
 
     return to_text(plan_told(plan))
+
+
+@_guarded
+def doctor(file: str | Path | None = None, *, params: Mapping[str, Scalar] | None = None) -> Health:
+    """Look for what keeps loads from working; nothing is written.
+
+    Args:
+        file: A notebook or a YAML file; None for the machine and the connections of hwm.yaml alone.
+        params: Values for ``${name}``.
+
+    Returns:
+        The checks; ``.well`` tells whether nothing is to be seen to, ``.table`` shows them.
+    """
+    from hwm_magics.jobs.doctor import examine
+
+    return examine(Path(file) if file is not None else None, params=params)
+
+
+@_guarded
+def export(
+    file: str | Path,
+    to: str,
+    out: str | Path | None = None,
+    *,
+    params: Mapping[str, Scalar] | None = None,
+    schedule: str = "0 6 * * *",
+    timezone: str = "UTC",
+    package: str = "",
+    task: str = "notebook",
+    overwrite: bool = False,
+) -> tuple[Path, ...]:
+    """Write a file's loads as something that others run: parameterised, pinned, no credentials.
+
+    Args:
+        file: A notebook or a YAML file.
+        to: ``ipynb``, ``py``, ``airflow``, ``databricks``, ``github-actions`` or ``cron``.
+        out: The artefact's folder; default: ``NAME-TO`` beside the file.
+        params: Values for ``${name}``, which become the artefact's defaults.
+        schedule: When it runs, as cron says it.
+        timezone: The IANA zone of the schedule.
+        package: What pip installs for this package; "" for this version of it.
+        task: Databricks' kind of task: ``notebook`` or ``wheel``.
+        overwrite: Whether files that are there and differ may be replaced.
+
+    Returns:
+        The files, the main one first.
+
+    Raises:
+        ConfigError: The file can't be understood, or must not be exported as it is.
+    """
+    from hwm_magics.jobs.export.targets import export as make
+
+    place = Path(out) if out is not None else None
+    files, _ = make(
+        Path(file),
+        params or {},
+        target=to,
+        out=place,
+        schedule=schedule,
+        timezone=timezone,
+        package=package,
+        task=task,
+        overwrite=overwrite,
+    )
+    return files
 
 
 @_guarded

@@ -30,6 +30,7 @@ for _each in (
     targets.history,
     targets.watermark,
     targets.export,
+    targets.doctor,
     upkeep.backfill,
     upkeep.rollback,
     upkeep.maintain,

@@ -49,7 +49,7 @@ def fail(error: BaseException, head: str = "") -> int:
 
 def in_shell(text: str) -> str:
     """A text with the commands that do here what the magics that it names do in a notebook."""
-    file = click.get_current_context().params.get("file", "FILE")
+    file = click.get_current_context().params.get("file") or "FILE"
     words = {"debug": "--debug", "load": f"hwm run {file}"}
     return _MAGIC.sub(lambda found: words.get(found[1], f"hwm {found[1]} {file}"), text)
 

@@ -1,7 +1,8 @@
-"""``hwm status``, ``hwm history``, ``hwm watermark`` and ``hwm export``."""
+"""``hwm status``, ``history``, ``watermark``, ``export`` and ``doctor``."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hwm_magics.cli.base import command, file_options, in_shell, only, print_jso
 from hwm_magics.errors import ConfigError
 from hwm_magics.jobs.export import TARGETS
 
-__all__ = ["export", "history", "status", "watermark"]
+__all__ = ["doctor", "export", "history", "status", "watermark"]
 
 
 @click.command()
@@ -112,3 +113,27 @@ def export(file: Path, *, as_json: bool, **options: Any) -> int:
     else:
         click.echo("\n".join([*map(str, files), *(f"note: {each}" for each in notes)]))
     return 0
+
+
+@click.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("-p", "--param", "params", multiple=True, metavar="K=V", help="A value for ${K}; repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@command
+def doctor(file: Path | None, *, params: tuple[str, ...], as_json: bool) -> int:
+    """Look for what keeps loads from working: this machine, and with FILE a notebook's or YAML file's loads.
+
+    Versions, extras, connections, literal credentials, and each load's cursor column at its real source.
+    Nothing is written. Exit codes: 0 all is well, 1 something is to be seen to.
+    """
+    from hwm_magics.jobs.context import read_params
+    from hwm_magics.jobs.doctor import examine
+
+    if file is not None:
+        sys.path.append(str(file.absolute().parent))
+    health = examine(file, params=read_params(params))
+    if as_json:
+        print_json(health.to_dict())
+    else:
+        click.echo(in_shell(health.table.text))
+    return 0 if health.well else 1

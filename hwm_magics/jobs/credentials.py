@@ -13,7 +13,7 @@ from hwm_magics.errors import ConfigError
 from hwm_magics.jobs.notebook_cells import Cell, CellKind, Notebook
 from hwm_magics.jobs.self_contained import without_magics
 
-__all__ = ["Finding", "in_code", "in_notebook", "in_outputs", "in_yaml"]
+__all__ = ["Finding", "in_code", "in_notebook", "in_outputs", "in_values", "in_yaml"]
 
 _REFERENCE = re.compile(r"\$\{[^{}]*\}")
 _USER_INFO = re.compile(r"[a-zA-Z][\w+.\-]*://[^\s:/?#@'\"<>]*:(?!\*+@)[^\s'\"@<>{}]+@[\w\[]")
@@ -83,6 +83,13 @@ def in_notebook(notebook: Notebook) -> tuple[Finding, ...]:
             each = tuple(in_code(cell))
         found += [replace(one, cell=cell.number) for one in each]
     return tuple(found)
+
+
+def in_values(params: Mapping[str, object]) -> Iterator[Finding]:
+    """The literal credentials among params from a command line."""
+    for name, value in params.items():
+        if _NAMED.search(name) or _USER_INFO.search(str(value)):
+            yield Finding(f"-p {name} is a literal credential")
 
 
 def in_outputs(outputs: Mapping[int, str]) -> tuple[Finding, ...]:

@@ -20,6 +20,7 @@ from hwm_magics.errors import ConfigError, HwmError
 from hwm_magics.notebook import completion
 from hwm_magics.notebook.options import (
     CONNECTIONS,
+    DOCTOR,
     EXAMPLE,
     EXPORT,
     HELP,
@@ -339,6 +340,26 @@ class HwmMagics(Magics):
         out = Path(options.out) if options.out else None
         files, notes = export(file, read_params(options.param), out=out, **given)
         say("\n".join([*map(str, files), *(f"Note: {each}" for each in notes)]))
+
+    @magic(line_magic, *DOCTOR)
+    @guarded
+    def hwm_doctor(self, line: str) -> Table | None:
+        """Look for what keeps loads from working: machine, connections, credentials, cursor columns."""
+        from hwm_magics.jobs.context import read_params
+        from hwm_magics.jobs.doctor import examine
+
+        options = arguments(self.hwm_doctor, line)
+        if options.help:
+            self.show_help(self, "hwm_doctor")
+            return None
+        file = Path(options.file) if options.file else None
+        # A notebook's variables are here, so every load can be looked at.
+        return examine(
+            file,
+            params=read_params(options.param),
+            context=lambda _values: self._context(),
+            loads=tuple(self.seen.values()),
+        ).table
 
     @magic(line_magic, *EXAMPLE)
     @guarded

@@ -16,6 +16,7 @@ from hwm_magics.notebook.manual import page
 __all__ = [
     "BACKFILL",
     "CONNECTIONS",
+    "DOCTOR",
     "EXAMPLE",
     "EXPORT",
     "HELP",
@@ -101,6 +102,12 @@ MAINTAIN = (
 )
 
 RECONCILE = (flag("--keys", "compare keys everywhere, and not only where counts differ"),)
+
+DOCTOR = (
+    option("file", nargs="?", help="a notebook or a YAML file; default: the loads of this session's cells"),
+    PARAM,
+    HELP,
+)
 
 CONNECTIONS = (
     option("action", nargs="?", default="list", help="list (the default) or test"),

@@ -5,11 +5,14 @@ The expected files stand in ``golden``; ``HWM_GOLDEN=write`` writes them anew.
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from fakes import notebooks
 from fakes.notebooks import CONNECTIONS, LOAD_EXT, markdown, tagged
 
@@ -135,10 +138,13 @@ def test_an_export_of_an_export_is_the_same_notebook(folder):
     ]
 
 
-def test_outputs_and_their_contents_stay_behind(folder):
+def test_neither_outputs_nor_the_values_of_credentials_go_along(folder, monkeypatch):
+    for variable in ("ERP_PASSWORD", "HWM_SECRET_VAULT_PW"):
+        monkeypatch.setenv(variable, PLANTED)
     for target in TARGETS:
-        files, _ = export(folder / "orders.ipynb", {}, target=target, out=folder / target)
-        assert PLANTED not in "".join(path.read_text() for path in files)
+        for file, params in (("orders.ipynb", {}), ("daily.yaml", {"first_id": "1"})):
+            files, notes = export(folder / file, params, target=target, out=folder / target / file)
+            assert PLANTED not in "".join([*(path.read_text() for path in files), *notes])
 
 
 def test_a_value_given_becomes_the_default(folder):
@@ -289,6 +295,61 @@ def test_what_must_not_be_exported_is_refused_and_nothing_is_written(folder, fil
         made(folder, file, target, **options)
     assert told in str(caught.value)
     assert not (folder / "out").exists()
+
+
+def test_a_credential_given_as_a_param_is_refused(folder):
+    (folder / "secret.yaml").write_text(
+        "params: {api_token: null}\nread: {table: a.b}\nwrite: {path: a/b, keys: [id]}"
+    )
+    with pytest.raises(ConfigError, match="literal credentials") as caught:
+        made(folder, "secret.yaml", "cron", {"api_token": "hunter2"})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_param_that_python_has_a_word_for_stays_in_the_yaml(folder):
+    (folder / "words.yaml").write_text(
+        'params: {class: a, since: "2024"}\nread: {table: a.b, where: "c = ${class} AND d > ${since}"}\n'
+        "write: {path: a/b, keys: [id]}"
+    )
+    found, notes = made(folder, "words.yaml", "ipynb")
+    cells = ["".join(cell["source"]) for cell in json.loads(found["words.ipynb"])["cells"]]
+    assert 'since = "2024"' in cells
+    assert any("the param class" in note for note in notes)
+
+
+def test_names_and_values_can_not_leave_their_quotes(folder):
+    """Whatever a file is called and a param holds, each artefact is whole."""
+    file = folder / 'it\'s "x" %h $(y) """z.yaml'
+    hostile = "a'b\"c`d$(e)%f\\\\g"
+    file.write_text(
+        f"params: {{since: {json.dumps(hostile)}}}\nread: {{table: a.b, where: 'd > ${{since}}'}}\n"
+        "write: {path: a/b, keys: [id]}"
+    )
+    for target in TARGETS:
+        files, _ = export(file, {}, target=target, out=folder / target)
+        for path in files:
+            text = path.read_text()
+            if path.suffix == ".py":
+                tree = compile(text, str(path), "exec", ast.PyCF_ONLY_AST)
+                values = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+                assert hostile in values
+            elif path.suffix in (".yml", ".yaml") and path.name != "hwm.yaml":
+                assert yaml.safe_load(text)
+            elif path.suffix == ".ipynb":
+                cells = ["".join(cell["source"]) for cell in json.loads(text)["cells"]]
+                (cell,) = [each for each in cells if each.startswith("since = ")]
+                assert ast.literal_eval(cell.partition(" = ")[2]) == hostile
+            elif path.suffix == ".sh":
+                probe = text.replace('exec "${HWM:-hwm}"', "printf '%s\\n'").replace(
+                    'cd "$(dirname "$0")"', ""
+                )
+                said = subprocess.run(
+                    ["sh", "-c", probe], capture_output=True, text=True, check=True, cwd=folder
+                ).stdout
+                assert f"since={hostile}\n" in said
+    file.write_text(file.read_text().replace("since", "größe"))
+    with pytest.raises(ConfigError, match="takes no input"):
+        export(file, {}, target="github-actions", out=folder / "foreign")
 
 
 def test_files_that_are_there_and_differ_are_kept_unless_told(folder):

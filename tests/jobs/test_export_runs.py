@@ -189,12 +189,12 @@ def test_github_takes_the_workflow_and_its_command_loads(shop):
         sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", workflow, cwd=out
     )  # fmt: skip
     step = yaml.safe_load(workflow.read_text())["jobs"]["load"]["steps"][-1]
-    assert step["env"]["PARAM_UPTO"] == "${{ inputs.upto || '2024-06-02 23:59' }}"
+    assert step["env"]["PARAM_upto"] == "${{ inputs.upto || '2024-06-02 23:59' }}"
     # What a person types into the form is a value, whatever it holds.
     hostile = '2024-06-01 12:00:00"; touch hacked; "$(touch hacked)'
-    run("sh", "-ec", step["run"], cwd=out, PARAM_UPTO=hostile, PARAM_MOST="100")
+    run("sh", "-ec", step["run"], cwd=out, PARAM_upto=hostile, PARAM_most="100")
     assert not (out / "hacked").exists()
-    run("sh", "-ec", step["run"], cwd=out, PARAM_UPTO="2024-06-01 23:59", PARAM_MOST="100")
+    run("sh", "-ec", step["run"], cwd=out, PARAM_upto="2024-06-01 23:59", PARAM_most="100")
     assert shop.ids("raw/first") == [1]
 
 

@@ -27,6 +27,7 @@ MAGICS = [
     "hwm_backfill",
     "hwm_connections",
     "hwm_debug",
+    "hwm_doctor",
     "hwm_example",
     "hwm_export",
     "hwm_history",

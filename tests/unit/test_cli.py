@@ -50,7 +50,7 @@ def hwm(tmp_path) -> Hwm:
 def test_help_lists_the_commands_and_imports_nothing_slow(hwm):
     done = hwm("--help", env={"PYTHONPROFILEIMPORTTIME": "1"})
     assert done.returncode == 0
-    for command in ("plan", "run", "status", "history", "watermark"):
+    for command in ("plan", "run", "status", "history", "watermark", "export", "doctor"):
         assert command in done.stdout
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "click" in imported
@@ -72,7 +72,7 @@ def test_version_is_the_packages(hwm):
     assert hwm("--version").stdout.strip() == f"hwm {hwm_magics.__version__}"
 
 
-@pytest.mark.parametrize("command", ["plan", "run", "status", "history", "watermark"])
+@pytest.mark.parametrize("command", ["plan", "run", "status", "history", "watermark", "export", "doctor"])
 def test_every_option_of_every_command_is_explained(command):
     import click
 

@@ -24,6 +24,11 @@ def export(job: Job, options: Options) -> Artefact:
             f"GitHub runs schedules in UTC, and --timezone says {schedule.timezone}",
             hint="leave it away, and give --schedule in UTC",
         )
+    foreign = [name for name in job.scalars if not name.isascii()]
+    if foreign:
+        raise ConfigError(
+            f"GitHub takes no input named {foreign[0]!r}", hint="give the param a name of ASCII letters"
+        )
     folder = f"jobs/{job.name}"
     name, files = job_files(job, options, f"{folder}/")
     variables = secret_variables(job)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import keyword
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -83,8 +84,8 @@ def settle(
     for one in asked:
         for name, value in _effective(one, cell_values, given):
             found.setdefault(name, []).append(value)
-    for name in cell_values:
-        found.setdefault(name, [given.get(name, cell_values[name])])
+    for name, value in cell_values.items():
+        found.setdefault(name, [_typed(name, given[name], value) if name in given else value])
     values: dict[str, object] = {}
     notes: list[str] = []
     for name, each in found.items():
@@ -100,6 +101,9 @@ def settle(
             notes.append(f"the param {name} has several defaults, and stays as it is written")
         else:
             values[name] = plain[0]
+    for name in [name for name in values if keyword.iskeyword(name)]:
+        del values[name]
+        notes.append(f"the param {name} is a word of Python's, and stays as it is written")
     unknown = [name for name in given if name not in found]
     if unknown:
         raise ConfigError(
@@ -120,16 +124,23 @@ def _effective(
         defaults = declared.get(name, [_UNKNOWN])
         for default in defaults:
             known = None if default is _UNKNOWN else default
-            try:
-                if name in given:
-                    kind = cell[name] if name in cell and name not in line else known
-                    yield name, param_like(name, given[name], kind)
-                elif name in line:
-                    yield name, param_like(name, line[name], known)
-                else:
-                    yield name, cell.get(name, default)
-            except BadReferenceError as error:
-                raise ConfigError(str(error), hint=f"give -p {name} a value of its default's type") from None
+            if name in given:
+                yield (
+                    name,
+                    _typed(name, given[name], cell[name] if name in cell and name not in line else known),
+                )
+            elif name in line:
+                yield name, _typed(name, line[name], known)
+            else:
+                yield name, cell.get(name, default)
+
+
+def _typed(name: str, given: Scalar, default: object) -> object:
+    """A value from a command line, of its default's type."""
+    try:
+        return param_like(name, given, default)
+    except BadReferenceError as error:
+        raise ConfigError(str(error), hint=f"give -p {name} a value of its default's type") from None
 
 
 def _plain(value: object) -> object:

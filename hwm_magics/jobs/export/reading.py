@@ -13,7 +13,7 @@ from hwm_magics.config.project import read_connections
 from hwm_magics.config.yaml_loader import load_yaml
 from hwm_magics.connections.registry import Connections
 from hwm_magics.errors import ConfigError, Problem
-from hwm_magics.jobs.credentials import Finding, in_code, in_notebook, in_yaml
+from hwm_magics.jobs.credentials import Finding, in_code, in_notebook, in_values, in_yaml
 from hwm_magics.jobs.export.baking import Baking
 from hwm_magics.jobs.export.job import Job, Options, Piece, slug
 from hwm_magics.jobs.export.params import Asked, settle
@@ -56,6 +56,7 @@ def read_job(file: Path, options: Options) -> Job:
     if not loads:
         raise ConfigError(f"{file.name} has no load cell", hint="a load cell begins with %%hwm_load")
     _refuse(in_notebook(notebook) if notebook is not None else in_yaml(text), file.name)
+    _refuse(tuple(in_values(options.params)), "the job")
     project = read_written(folder)
     known = Connections(project.read().connections)
     reasons: tuple[str, ...] = ()
