@@ -47,7 +47,7 @@ def main() -> None:
     real = Path(sys.argv[1], "raw/orders/_delta_log")
     session = build()
     session.range(1).collect()
-    print("| commits | files | log, MB | one commit, bytes | checkpoint, MB | open first, s | again, s | "
+    print("| commits | files | their JSON, MB | one commit, bytes | checkpoint, MB | open first, s | again, s | "
           "find no file, s | commit with checkpoint, s | commit, s |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|---|---|")
     for commits, files in SHAPES:
@@ -66,7 +66,7 @@ def main() -> None:
             finding = functools.partial(answer, session, none)
             finding()
             skipping = statistics.median(seconds(finding) for _ in range(5))
-            grown = sum(file.stat().st_size for file in log.iterdir())
+            grown = sum(file.stat().st_size for file in log.glob("*.json"))
             marking = functools.partial(mark, engine, opening().state)
             marked = [seconds(functools.partial(marking, number)) for number in (0, 1)]
             checkpoints = sorted(log.glob("*.checkpoint*.parquet"), key=lambda file: file.name)
