@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Lookups"]
 
-_PATIENCE = 1.0
+PATIENCE = 0.7
+"""JupyterLab throws away what comes after a second."""
 _KEPT = 60.0
 _KEPT_FAILURE = 10.0
 
@@ -40,14 +41,15 @@ class Lookups:
     """Names of tables and columns.
 
     A question is asked once, in a thread of its own that nobody has to wait for. An answer that does
-    not come within a second counts as none, and is there for the next time. Nothing raises.
+    not come in time counts as none, and is there for the next time. Nothing raises.
 
     Args:
-        patience: Seconds that a question may keep its asker waiting, counted from when it was first asked.
+        patience: Seconds that a question may keep its asker waiting, counted from when it was first
+            asked; :data:`PATIENCE` by default.
     """
 
-    def __init__(self, patience: float = _PATIENCE) -> None:
-        self._patience = patience
+    def __init__(self, patience: float | None = None) -> None:
+        self._patience = PATIENCE if patience is None else patience
         self._answers: dict[tuple[str, ...], _Answer] = {}
         self._lock = threading.Lock()
 

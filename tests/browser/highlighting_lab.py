@@ -107,11 +107,20 @@ def environment(home: Path, jupyter_path: Path) -> dict[str, str]:
     )
 
 
-def quiet_settings(home: Path) -> None:
-    """Let Lab show no news and no notices over the page."""
-    path = home / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}))
+def settings(home: Path) -> None:
+    """Let Lab show no news and no notices over the page, and wait for completions on a busy machine."""
+    told: dict[str, dict[str, object]] = {
+        "apputils-extension/notification": {
+            "fetchNews": "false",
+            "checkForUpdates": False,
+            "doNotDisturbMode": True,
+        },
+        "completer-extension/manager": {"providerTimeout": PATIENCE * 1000},
+    }
+    for name, values in told.items():
+        path = home / "settings/@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(values))
 
 
 @contextlib.contextmanager
@@ -124,7 +133,7 @@ def running_lab(home: Path, root: Path, jupyter_path: Path) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     token = secrets.token_hex(16)
-    quiet_settings(home)
+    settings(home)
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
     command += [f"--port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
     command += [f"--ServerApp.root_dir={root}", "--LabApp.expose_app_in_browser=True"]

@@ -145,6 +145,7 @@ def rows(folder: Path) -> dict[str, int]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES[1:], ids=NAMES[1:])
 def test_an_example_loads_the_shop_and_what_a_day_brings(shop_shell, tmp_path, example):
     shell, shop = shop_shell
