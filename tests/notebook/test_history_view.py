@@ -106,6 +106,7 @@ def picture_of(png: bytes):
     return Image.open(io.BytesIO(png))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "records",
     [
@@ -160,6 +161,7 @@ def test_plot_shows_the_picture_its_words_and_the_table(shell, project):
     assert len(cell.value.rows) == 2
 
 
+@pytest.mark.slow
 def test_in_a_terminal_plot_tells_the_words_once(shell, project):
     shell(f"%%hwm_load\n{ORDERS}")
     shell.front(allow_stdin=None)

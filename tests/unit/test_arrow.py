@@ -337,6 +337,7 @@ def test_keys_are_equal_exactly_when_rows_are(batch, start):
         assert [key == other for other in keys] == [rows[n] == other for other in rows]
 
 
+@pytest.mark.slow
 @given(batches())
 def test_keys_do_not_depend_on_the_batch_that_a_row_stands_in(batch):
     whole = Counter(row_keys(batch).to_pylist())

@@ -93,6 +93,7 @@ def test_a_quoted_name_comes_apart_as_it_was(dialect, parts):
     assert table_parts(quote_table(parts, dialect), dialect) == parts
 
 
+@pytest.mark.slow
 @given(name=NAMES)
 def test_sqlite_and_duckdb_read_a_quoted_name_as_one_column(name):
     lite = sqlite3.connect(":memory:").execute(f"SELECT 1 AS {quote(name, 'sqlite')}")

@@ -366,6 +366,7 @@ def local_databases() -> Iterator[list[Database]]:
         database.connection.close()
 
 
+@pytest.mark.slow
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=TEXTS, end=ENDS, low=BOUNDS, high=BOUNDS, inclusive=st.booleans(), nulls=st.booleans())
 def test_a_wrapped_query_gives_the_querys_own_rows_in_the_window(
