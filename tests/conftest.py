@@ -22,7 +22,9 @@ ROOM = pytest.StashKey[ServerRoom]()
 FIXTURE_MARKS = {"postgres": "server", "odbc_sqlite": "odbc", "erp": "odbc"}
 
 # Folders whose tests start processes, ask real servers or try thousands of schedules: not for `make quick`.
-THOROUGH = frozenset({"badinput", "browser", "crash", "integration", "model", "seed", "sqlserver", "traps"})
+THOROUGH = frozenset(
+    {"badinput", "browser", "crash", "integration", "model", "seed", "sqlserver", "tds", "traps"}
+)
 
 # Two cores run tests and servers at once: time says nothing about the code.
 hypothesis.settings.register_profile("hwm", deadline=None)

@@ -20,6 +20,10 @@ has_driver() { # NAME: registered under this name
   has_odbc && odbcinst -q -d -n "$1" >/dev/null 2>&1
 }
 
+has_kerberos() { # Microsoft's driver for SQL Server links to it
+  "${PYTHON:-python3}" -c 'import ctypes; ctypes.CDLL("libgssapi_krb5.so.2")' 2>/dev/null
+}
+
 has_java() {
   java -version >/dev/null 2>&1 || [ -x "${JAVA_HOME:-/nowhere}/bin/java" ]
 }
@@ -28,6 +32,7 @@ missing_packages() {
   has_java || echo openjdk-17-jre-headless
   has_postgres || echo postgresql
   has_odbc || echo unixodbc
+  has_kerberos || echo libgssapi-krb5-2
   has_driver "PostgreSQL Unicode" || echo odbc-postgresql
   has_driver SQLite3 || echo libsqliteodbc
 }
@@ -38,7 +43,7 @@ if [ ${#missing[@]} -eq 0 ]; then
 fi
 
 give_up() { # REASON
-  echo "The tests need PostgreSQL's server, unixODBC with its drivers for PostgreSQL and SQLite, and Java 17."
+  echo "The tests need PostgreSQL's server, unixODBC with its drivers for PostgreSQL and SQLite, Kerberos' libraries, and Java 17."
   echo "$1"
   echo "On Debian and Ubuntu: apt-get install --no-install-recommends ${missing[*]}"
   if [ "${CI:-}" = true ]; then exit 1; fi

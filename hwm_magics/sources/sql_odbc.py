@@ -225,7 +225,8 @@ class OdbcDriver:
                 max_text_size=self.max_text_size,
                 max_binary_size=self.max_text_size,
                 schema=schema,
-                fetch_concurrently=False,
+                # The next rows on their way while these are being written. Microsoft's driver is known to bear it.
+                fetch_concurrently=schema is not None and self.dialect.name == "tsql",
                 payload_text_encoding=encoding,
             )
         except arrow_odbc.Error as error:

@@ -235,7 +235,7 @@ class Database:
         for keys, group in groups.items():
             kinds = [table.columns[key].type for key in keys]
             arrays = {
-                f"c{i}": _arrow([to_storage(row[i], kind) for row in group], kind)
+                f"c{i}": arrow_array([to_storage(row[i], kind) for row in group], kind)
                 for i, kind in enumerate(kinds)
             }
             names = ", ".join(f'"{key}"' for key in keys)
@@ -313,7 +313,8 @@ class Database:
         self.duck.close()
 
 
-def _arrow(values: list[object], kind: SqlType) -> pa.Array:
+def arrow_array(values: list[object], kind: SqlType) -> pa.Array:
+    """Stored values as DuckDB takes them in."""
     storage = kind.storage
     if storage.startswith("DECIMAL"):
         precision, scale = storage[8:-1].split(",")

@@ -13,12 +13,13 @@ from itertools import count
 from typing import NamedTuple
 
 import duckdb
+import pyarrow as pa
 from sqlglot import exp
 
 from . import system
 from .batch import Dialect, If, Statement, parse, parse_parameters, split, syntax_error
 from .convert import NVARCHAR
-from .database import ColumnDef, Database, TableDef
+from .database import ColumnDef, Database, TableDef, arrow_array
 from .tokens import ENV_BEGIN, ENV_COMMIT, ENV_DATABASE, ENV_ROLLBACK, Column, Param, RpcCall
 from .tsql import Info, Translation, Translator
 from .types import (
@@ -121,6 +122,7 @@ class Session:
         self.prepared: dict[int, Prepared] = {}
         self._handles = count(1)
         self._transactions = count(1)
+        self._views = count(1)
         self._descriptor = 0
         self._opened = False
         self.first_row_version: bytes | None = None
@@ -229,6 +231,20 @@ class Session:
                 found.rows = lambda: system.described(self, str(args[0]))
             return found
         return self.db.find(schema, name)
+
+    def view(self, found: TableDef) -> str:
+        """A system table's rows, as a view of this session."""
+        rows = [
+            [to_storage(cell, column.type) for cell, column in zip(row, found.columns.values(), strict=True)]
+            for row in (found.rows() if found.rows else [])
+        ]
+        arrays = {
+            key: arrow_array([row[at] for row in rows], column.type)
+            for at, (key, column) in enumerate(found.columns.items())
+        }
+        name = f"mss_view_{next(self._views)}"
+        self.duck.register(name, pa.table(arrays))
+        return name
 
     def variable(self, name: str) -> tuple[SqlType | None, object]:
         """A variable; error 137 when it was not declared."""

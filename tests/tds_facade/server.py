@@ -87,8 +87,8 @@ class TdsServer:
         self.database = database or Database()
         self.faults = Faults()
         self.requests: list[Request] = []
-        self.replays = False  # whether rows are encoded once and sent again to who asks alike
-        self.replayed: dict[str, tuple[int, list[bytes]]] = {}
+        self.replays = False  # whether long answers are made once, and sent again to who asks alike
+        self.replayed: dict[str, list[bytes]] = {}
         self.encryption = encryption
         self.tls: ssl.SSLContext | None = None
         self.certificate: Path | None = None
@@ -146,12 +146,14 @@ class TdsServer:
         return connection_string(driver, self.port, user, password, **options)
 
     def clear(self) -> None:
-        """Forget the requests received and the faults asked for."""
+        """Forget the requests received, the faults asked for, and rows to be sent again."""
         self.requests.clear()
         self.faults.clear()
+        self.replays = False
+        self.replayed.clear()
 
     def replay(self) -> None:
-        """From now on send a statement's rows, if they are many, as they were sent before; for tables that stay."""
+        """From now on send a statement's answer, if it is long, as it was sent before; for tables that stay."""
         self.replays = True
 
     def queries(self, contains: str = "") -> list[Request]:
@@ -362,6 +364,13 @@ class Connection:
         session = self.session
         self.server.requests.append(request)
         request.encrypted = self.transport.encrypted
+        key = f"{request.kind} {request.text} {[param.raw for param in request.params]}"
+        if self.server.replays:
+            if key in self.server.replayed:
+                for part in self.server.replayed[key]:
+                    reply.write(part)
+                return
+            reply.kept = []
         failure: Failure | None = None
         if request.kind == "batch" or request.proc in RUNS_SQL:
             failure = self.server.faults.take_failure(request.text)
@@ -403,6 +412,9 @@ class Connection:
                 encoded = encoder(output.type)([output.value])[0]
                 reply.write(t.return_value(output.name, output.type, encoded, i))
         reply.write(t.done(token, status | more | self._in_transaction(), *(held or Done())))
+        if reply.kept is not None and request.rows >= MANY and not status:
+            self.server.replayed[key] = reply.kept
+        reply.kept = None
 
     def _failed(self, failure: Failure) -> SqlError:
         session = self.session
@@ -420,15 +432,6 @@ class Connection:
 
     def _rows(self, reply: Reply, rows: Rows, request: Request, failure: Failure | None) -> None:
         reply.write(t.col_metadata(rows.columns))
-        key = f"{request.text}\0{[param.raw for param in request.params]}"
-        known = self.server.replayed.get(key) if self.server.replays else None
-        if known is not None and request.rows == 0:
-            self.session.rowcount, request.rows = known[0], known[0]
-            for part in known[1]:
-                reply.write(part)
-            return
-        kept: list[bytes] = []
-        first = request.rows == 0
         encoders = [encoder(column.type, column.nullable) for column in rows.columns]
         drop: Drop | None = self.server.faults.take_drop()
         stop = drop if drop is not None else failure
@@ -447,12 +450,7 @@ class Connection:
                 self.transport.close(reset=drop.reset)
                 raise ConnectionDropped("fault: drop_after_rows")
             request.rows += len(lines)
-            kept.append(b"".join(lines))
-            reply.write(kept[-1])
-            if not self.server.replays:
-                kept.clear()
-        if self.server.replays and first and request.rows >= MANY:
-            self.server.replayed[key] = (request.rows, kept)
+            reply.write(b"".join(lines))
         if drop is not None:
             self.server.faults.put_back(drop)
 

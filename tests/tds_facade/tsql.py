@@ -55,7 +55,6 @@ from .types import (
     SqlError,
     SqlType,
     parse_type,
-    to_storage,
     unsupported,
 )  # fmt: skip
 
@@ -78,6 +77,9 @@ class Environment(Protocol):
 
     def find_table(self, schema: str, name: str, args: Sequence[object] = ()) -> TableDef | None:
         """A table by name; a table-valued function by its name, parentheses and arguments."""
+
+    def view(self, found: TableDef) -> str:
+        """The name under which DuckDB finds the rows of a system table."""
 
     def variable(self, name: str) -> tuple[SqlType | None, object]:
         """A variable's or parameter's type and stored value; no type while describing."""
@@ -301,22 +303,9 @@ class Translator(Converter):
             table = holder.this if holder is not None else None
             found = table.meta.get("table") if isinstance(table, exp.Table) else None
             if table is not None and isinstance(found, TableDef) and found.rows is not None:
-                made: exp.Expr = exp.maybe_parse(self._system_rows(found), dialect="duckdb")
-                table.replace(exp.Subquery(this=made, alias=table.args.get("alias")))
+                view = exp.to_identifier(self.env.view(found), quoted=True)
+                table.replace(exp.Table(this=view, alias=table.args.get("alias")))
         self._aliases = {}
-
-    def _system_rows(self, found: TableDef) -> str:
-        """A system table's rows as a query."""
-        columns = found.columns
-        none = (f'CAST(NULL AS {c.type.storage}) AS "{key}"' for key, c in columns.items())
-        lines = [f"SELECT {', '.join(none)} WHERE FALSE"]
-        for row in found.rows() if found.rows else []:
-            cells = (
-                self.generate(self.bind(to_storage(cell, column.type), column.type))
-                for cell, column in zip(row, columns.values(), strict=True)
-            )
-            lines.append(f"SELECT {', '.join(cells)}")
-        return " UNION ALL ".join(lines)
 
     def _lower_set_operation(self, node: exp.SetOperation) -> None:
         sides = [node.left.unnest(), node.right.unnest()]
