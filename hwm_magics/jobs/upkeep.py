@@ -189,7 +189,9 @@ class Maintenance:
             lines.append(f"  will write its files anew, ordered by {', '.join(self.order)}")
         elif self.compact:
             lines.append("  will write small files together")
-        if self.removable is not None:
+        if self.removable == 0:
+            lines.append("  a vacuum finds no files to remove")
+        elif self.removable is not None:
             days = self.older / timedelta(days=1)
             lines.append(
                 f"  will remove {counted(self.removable, 'file')} that no version of the last {days:g} days needs: "

@@ -164,12 +164,12 @@ def test_every_row_is_there_exactly_once_on_disk_too():
 
 @pytest.mark.slow
 def test_every_row_is_there_exactly_once_in_many_more_histories():
-    run_state_machine_as_test(Loop, settings=budget(1500, 60))
+    run_state_machine_as_test(Loop, settings=budget(600, 60))
 
 
 @pytest.mark.slow
 def test_every_row_is_there_exactly_once_on_disk_in_many_more_histories():
-    run_state_machine_as_test(PandasLoop, settings=budget(150, 40, on_disk=True))
+    run_state_machine_as_test(PandasLoop, settings=budget(80, 40, on_disk=True))
 
 
 def play(world: World, seed: int, length: int = 40) -> World:
