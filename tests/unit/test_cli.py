@@ -66,6 +66,12 @@ def test_help_lists_the_commands_and_imports_nothing_slow(hwm):
     }
 
 
+def test_the_shell_completes_commands_and_options(hwm):
+    for words, expected in (("hwm rec", "reconcile"), ("hwm run --max", "--max-parallel")):
+        env = {"_HWM_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        assert expected in hwm(env=env).stdout
+
+
 def test_version_is_the_packages(hwm):
     import hwm_magics
 
