@@ -37,6 +37,7 @@ INSTALL = {
     "unixODBC": "apt-get install --no-install-recommends unixodbc",
     POSTGRES_DRIVER: "apt-get install --no-install-recommends odbc-postgresql",
     SQLITE_DRIVER: "apt-get install --no-install-recommends libsqliteodbc",
+    "systemd-analyze": "apt-get install --no-install-recommends systemd",
     "Airflow": "make airflow",
 }
 

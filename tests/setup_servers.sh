@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sees to it that the tests find a PostgreSQL server, the ODBC drivers of PostgreSQL and SQLite, and Java for Spark.
+# Sees to it that the tests find a PostgreSQL server, the ODBC drivers of PostgreSQL and SQLite, Java for
+# Spark, and systemd-analyze, which checks unit files without a running systemd.
 # Installs what is missing where it may (root or password-free sudo, and apt-get); otherwise says what to
 # install, and fails if CI=true. Starts nothing: the tests run a server of their own.
 set -euo pipefail
@@ -30,6 +31,7 @@ missing_packages() {
   has_odbc || echo unixodbc
   has_driver "PostgreSQL Unicode" || echo odbc-postgresql
   has_driver SQLite3 || echo libsqliteodbc
+  command -v systemd-analyze >/dev/null || echo systemd
 }
 
 mapfile -t missing < <(missing_packages)
@@ -38,7 +40,7 @@ if [ ${#missing[@]} -eq 0 ]; then
 fi
 
 give_up() { # REASON
-  echo "The tests need PostgreSQL's server, unixODBC with its drivers for PostgreSQL and SQLite, and Java 17."
+  echo "The tests need PostgreSQL's server, unixODBC with its drivers for PostgreSQL and SQLite, Java 17, and systemd-analyze."
   echo "$1"
   echo "On Debian and Ubuntu: apt-get install --no-install-recommends ${missing[*]}"
   if [ "${CI:-}" = true ]; then exit 1; fi
