@@ -11,6 +11,7 @@ LIGHT_STAMP := $(VENV)/.stamp-light
 FULL_STAMP := $(VENV)/.stamp-full
 AIRFLOW := .venv-airflow
 AIRFLOW_VERSION := 3.3.2
+AIRFLOW_PACKAGES := apache-airflow-core==$(AIRFLOW_VERSION) apache-airflow-providers-standard
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -62,9 +63,11 @@ jars: $(FULL_STAMP)
 # Airflow pins what it lives with, so it has an environment of its own; the tests read exported DAGs with it.
 airflow: $(AIRFLOW)/.stamp-$(AIRFLOW_VERSION)
 
+# uv finds the versions in seconds, pip in minutes; where uv can't reach the index that pip is set to, pip does it.
 $(AIRFLOW)/.stamp-$(AIRFLOW_VERSION): $(FULL_STAMP)
 	$(PY) -m venv --clear $(AIRFLOW)
-	$(AIRFLOW)/bin/pip install -q apache-airflow-core==$(AIRFLOW_VERSION) apache-airflow-providers-standard
+	$(VENV)/bin/uv pip install -q --python $(AIRFLOW)/bin/python $(AIRFLOW_PACKAGES) || \
+	  $(AIRFLOW)/bin/pip install -q $(AIRFLOW_PACKAGES)
 	@touch $@
 
 $(PY):

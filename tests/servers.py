@@ -38,6 +38,7 @@ INSTALL = {
     POSTGRES_DRIVER: "apt-get install --no-install-recommends odbc-postgresql",
     SQLITE_DRIVER: "apt-get install --no-install-recommends libsqliteodbc",
     "Chromium": "apt-get install --no-install-recommends chromium fonts-dejavu-core",
+    "systemd-analyze": "apt-get install --no-install-recommends systemd",
     "Airflow": "make airflow",
 }
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sees to it that the tests find a PostgreSQL server, the ODBC drivers of PostgreSQL and SQLite, and Java for Spark.
+# Sees to it that the tests find a PostgreSQL server, the ODBC drivers of PostgreSQL and SQLite, Java for
+# Spark, and systemd-analyze, which checks unit files without a running systemd.
 # Installs what is missing where it may (root or password-free sudo, and apt-get); otherwise says what to
 # install, and fails if CI=true. Starts nothing: the tests run a server of their own.
 set -euo pipefail
@@ -35,6 +36,7 @@ missing_packages() {
   has_kerberos || echo libgssapi-krb5-2
   has_driver "PostgreSQL Unicode" || echo odbc-postgresql
   has_driver SQLite3 || echo libsqliteodbc
+  command -v systemd-analyze >/dev/null || echo systemd
 }
 
 mapfile -t missing < <(missing_packages)
@@ -43,7 +45,8 @@ if [ ${#missing[@]} -eq 0 ]; then
 fi
 
 give_up() { # REASON
-  echo "The tests need PostgreSQL's server, unixODBC with its drivers for PostgreSQL and SQLite, Kerberos' libraries, and Java 17."
+  echo "The tests need PostgreSQL's server, unixODBC with its drivers for PostgreSQL and SQLite, Kerberos' libraries,"
+  echo "Java 17, systemd-analyze, and Chromium."
   echo "$1"
   echo "On Debian and Ubuntu: apt-get install --no-install-recommends ${missing[*]}"
   if [ "${CI:-}" = true ]; then exit 1; fi

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -266,7 +267,10 @@ def _run_to_end(jobs: LoadJobs, log: RunLog) -> None:
     def note(number: int, _frame: object) -> None:
         asked.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    # Signals are the main thread's: elsewhere whoever called handles them.
+    main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGINT, signal.SIGTERM) if main else ()
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         jobs.start()
         seen = 0

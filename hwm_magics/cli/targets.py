@@ -135,5 +135,5 @@ def doctor(file: Path | None, *, params: tuple[str, ...], as_json: bool) -> int:
     if as_json:
         print_json(health.to_dict())
     else:
-        click.echo(in_shell(health.table.text))
+        click.echo(in_shell(health.text))
     return 0 if health.well else 1

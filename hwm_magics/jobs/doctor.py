@@ -57,6 +57,17 @@ class Health:
         title = "All is well" if not bad else f"{bad} thing{'s' if bad > 1 else ''} to see to"
         return Table(title, ("state", "of", "what", "seen", "what to do"), tuple(rows))
 
+    @property
+    def text(self) -> str:
+        """The checks as plain text, a line each, with what to do below it; secrets masked."""
+        table = self.table
+        width = max((len(row[1]) for row in table.rows), default=0)
+        lines = [table.title]
+        for state, area, name, seen, do in table.rows:
+            lines.append(f"  {state:<4}  {area.ljust(width)}  {name}: {seen}")
+            lines += [f"        {' ' * width}  → {do}"] if do else []
+        return "\n".join(lines)
+
     def to_dict(self) -> dict[str, object]:
         """The checks as JSON-ready values, secrets masked."""
         told = [

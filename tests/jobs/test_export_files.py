@@ -16,6 +16,7 @@ import yaml
 from fakes import notebooks
 from fakes.notebooks import CONNECTIONS, LOAD_EXT, markdown, tagged
 
+import hwm_magics
 from hwm_magics.errors import ConfigError
 from hwm_magics.jobs.export import TARGETS
 from hwm_magics.jobs.export.targets import export
@@ -384,7 +385,7 @@ def test_a_schedule_means_the_same_everywhere(cron, quartz, calendar):
     assert (schedule.quartz, schedule.on_calendar) == (quartz, calendar)
 
 
-def test_hwm_export_as_a_magic_and_as_a_command_write_the_same_files(folder, monkeypatch, capsys):
+def test_hwm_export_as_a_magic_a_command_and_a_call_write_the_same_files(folder, monkeypatch, capsys):
     from click.testing import CliRunner
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -410,4 +411,5 @@ def test_hwm_export_as_a_magic_and_as_a_command_write_the_same_files(folder, mon
     script = Path(files[0]).read_text()
     assert (folder / "magic out" / "orders.py").read_text() == script
     assert (folder / "vs_code" / "orders.py").read_text() == script
+    assert hwm_magics.export(folder / "orders.ipynb", "py", folder / "call")[0].read_text() == script
     assert str(folder / "magic out" / "orders.py") in capsys.readouterr().out

@@ -18,7 +18,6 @@ from fakes.notebooks import CONNECTIONS, LOAD_EXT, tagged
 from fakes.shop import Project
 from servers import missing
 
-from hwm_magics.jobs.context import read_file
 from hwm_magics.jobs.export.targets import export
 
 pytestmark = pytest.mark.slow
@@ -164,7 +163,7 @@ def test_the_script_ends_with_the_code_of_its_error_and_shows_no_secret(shop):
     assert SECRET not in said
 
 
-def test_cron_and_systemd_take_their_files_and_the_script_loads(shop):
+def test_the_crontab_names_the_script_and_the_script_loads(shop):
     out = made(shop, "daily.yaml", "cron", schedule="*/15 6-20 * * mon-fri", timezone="Europe/Berlin")
     script = out / "daily.sh"
     assert script.stat().st_mode & stat.S_IXUSR
@@ -175,8 +174,12 @@ def test_cron_and_systemd_take_their_files_and_the_script_loads(shop):
     assert shop.ids("raw/first") == [1, 2]
     *_, line = (out / "daily.crontab").read_text().splitlines()
     assert line == f"*/15 6-20 * * mon-fri {script}"
+
+
+def test_systemd_takes_the_units_and_their_calendar(shop):
     if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd is not installed; its units stay unchecked here")
+        missing("systemd-analyze")
+    out = made(shop, "daily.yaml", "cron", schedule="*/15 6-20 * * mon-fri", timezone="Europe/Berlin")
     run("systemd-analyze", "verify", out / "daily.service", out / "daily.timer", cwd=out)
     calendar = next(each for each in (out / "daily.timer").read_text().splitlines() if "OnCalendar" in each)
     run("systemd-analyze", "calendar", calendar.partition("=")[2], cwd=out)
@@ -293,10 +296,6 @@ print(json.dumps({"errors": bag.import_errors, "dags": dags}))
 
 
 def test_hwm_run_takes_the_clean_notebook(shop):
-    try:
-        read_file(shop.folder / "orders.ipynb")
-    except Exception:  # noqa: BLE001 - whatever it says, it can't yet
-        pytest.skip("hwm run does not run notebooks yet")
     out = made(shop, "orders.ipynb", "cron")
     run(out / "orders.sh", "-p", "most=2", cwd=shop.folder)
     assert shop.ids() == [1, 2]
