@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["HELD_ROWS", "HeldRows", "overlapping"]
 
-HELD_ROWS = 50_000
-"""Windows of at most so many rows are read by this process, and compared with at most so many of the target's."""
+HELD_ROWS = 200_000
+"""Windows of at most so many rows are read by this process."""
+
+OVERLAP_ROWS = 50_000
+"""They are compared here with at most so many of the target's."""
 
 
 @dataclass(slots=True)
@@ -116,8 +119,8 @@ def overlapping(
     cursor = compared_by(step)
     names = list(dict.fromkeys([*compared, *(name for name in (step.cursor, step.fallback) if name)]))
     asked = there.filter(condition(cursor, step.low, nulls=step.nulls)).select(*map(quote, names))
-    found = asked.limit(HELD_ROWS + 1).toArrow()
-    if found.num_rows > HELD_ROWS:
+    found = asked.limit(OVERLAP_ROWS + 1).toArrow()
+    if found.num_rows > OVERLAP_ROWS:
         return None
     types = {column.name: arrow_type(column.type) for column in columns}
     # Spark gives moments in the session's zone.

@@ -72,7 +72,7 @@ def test_a_window_known_to_be_small_does_not_trouble_the_executors(project, spar
 
 
 def test_where_the_target_has_many_rows_to_compare_with_spark_does_it(project, spark, orders, monkeypatch):
-    monkeypatch.setattr("hwm_magics.engines.spark_held.HELD_ROWS", 0)
+    monkeypatch.setattr("hwm_magics.engines.spark_held.OVERLAP_ROWS", 0)
     assert hwm_magics.load(ORDERS).rows_written == 3
     with orders.connect() as server:
         server.execute("INSERT INTO orders VALUES (4, '2024-06-04 00:05')")
