@@ -108,6 +108,14 @@ BARS = (
         1.1,
     ),
     Bar(
+        "odbc-bare-cpu",
+        "the same in processor seconds, which neighbours do not change",
+        OURS_ODBC,
+        Way("bare_arrow_odbc", "orders", source="sql_server"),
+        1.1,
+        figure="cpu_seconds",
+    ),
+    Bar(
         "odbc-pandas",
         "1.5 M orders by ODBC Driver 18: pyodbc with pandas / ours",
         Way("pandas_pyodbc", "orders", peer=True, source="sql_server"),

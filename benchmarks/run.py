@@ -267,7 +267,7 @@ class Bench:
 
 def figure(run: measure.Run, name: str) -> float:
     """A figure of a run: of the whole process, or one that the script printed."""
-    if name in ("seconds", "peak_mb"):
+    if name in ("seconds", "cpu_seconds", "peak_mb"):
         return float(getattr(run, name))
     return float(run.facts["seconds" if name == "inside" else name])
 
