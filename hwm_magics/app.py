@@ -482,7 +482,7 @@ def _check_fresh(approved: LoadPlan, plan: LoadPlan, *, retried: bool) -> None:
         raise StalePlanError(
             f"the plan that was approved no longer holds: {told}",
             moves(approved, plan),
-            hint="plan again and look at the new plan",
+            hint="Refresh, or run the cell again, and look at the new plan",
         )
 
 

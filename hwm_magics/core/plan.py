@@ -302,6 +302,8 @@ def moves(before: LoadPlan, now: LoadPlan) -> tuple[tuple[str, str, str], ...]:
     """
 
     def listed(plan: LoadPlan) -> str:
+        if now.source is None or before.source is None:
+            return ""  # a BLOCKED plan did not ask
         return ", ".join(f"{each.name} {each.type}" for each in (plan.source.columns if plan.source else ()))
 
     told = [

@@ -20,10 +20,10 @@ max-width:64em;color:var(--jp-ui-font-color1,inherit);overflow-wrap:anywhere}
 .hwm-static.hwm-static p{margin:.35em 0}
 .hwm-static.hwm-static ul,.hwm-static.hwm-static ol{margin:.35em 0;padding-left:1.4em}
 .hwm-static.hwm-static table{border-collapse:collapse;margin:.5em 0;font-size:inherit;table-layout:auto;\
-color:inherit;border:0}
+color:inherit;border:0;line-height:inherit}
 .hwm-static.hwm-static caption{text-align:left;font-weight:600;padding:0 0 .2em;color:inherit}
 .hwm-static.hwm-static tbody tr:nth-child(n),.hwm-static.hwm-static tbody tr:hover,.hwm-static.hwm-static thead tr\
-{background:transparent;border:0}
+{background:transparent;border:0;line-height:inherit}
 .hwm-static.hwm-static th,.hwm-static.hwm-static td{text-align:left;vertical-align:top;padding:.12em 1em .12em 0;\
 border:0;max-width:none;white-space:normal;color:inherit;line-height:inherit}
 .hwm-static.hwm-static th{font-weight:600;white-space:nowrap}

@@ -101,6 +101,7 @@ class LoadJob:
         self._ended = threading.Event()
         self._observers = Observers()
         self._began = 0.0
+        self._first_rows = 0.0
 
     @property
     def status(self) -> JobStatus:
@@ -116,6 +117,11 @@ class LoadJob:
     def seconds(self) -> float:
         """How long it has been running; 0 before."""
         return time.monotonic() - self._began if self._began else 0.0
+
+    @property
+    def reading_seconds(self) -> float:
+        """How long ago the first rows came; 0 before."""
+        return time.monotonic() - self._first_rows if self._first_rows else 0.0
 
     @property
     def cancelling(self) -> bool:
@@ -429,6 +435,7 @@ class LoadJob:
         def begin() -> None:
             self._cancel = threading.Event()
             self._began = time.monotonic()
+            self._first_rows = 0.0
             self.progress = None
             self.remark = ""
 
@@ -482,7 +489,7 @@ class LoadJob:
             raise StalePlanError(
                 f"the configuration changed after the plan was made: {', '.join(name for name, *_ in moved)}",
                 moved,
-                hint="plan again and look at the new plan",
+                hint="Refresh, or run the cell again, and look at the new plan",
             )
 
     def _on_plan(self, plan: LoadPlan) -> None:
@@ -491,6 +498,7 @@ class LoadJob:
 
     def _on_progress(self, progress: Progress) -> None:
         self.progress = progress
+        self._first_rows = self._first_rows or time.monotonic()
         self._observers.tell()
 
     def _cancelled(self, error: LoadCancelled) -> None:

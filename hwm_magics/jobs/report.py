@@ -16,7 +16,7 @@ from hwm_magics.core.receipt import Receipt, duration, receipt, result_to_dict, 
 from hwm_magics.core.render import receipt_to_markdown, to_html, to_markdown, to_text
 from hwm_magics.core.render_html import receipt_to_html
 from hwm_magics.core.words import counted
-from hwm_magics.errors import ConfigError, HwmError, StalePlanError
+from hwm_magics.errors import ConfigError, HwmError, LoadCancelled, StalePlanError
 from hwm_magics.jobs.failures import sealed
 from hwm_magics.jobs.states import Errand, JobStatus
 
@@ -132,20 +132,22 @@ def phase(job: LoadJob) -> str:
 def progress_line(job: LoadJob) -> str:
     """How far a running load has come, in one line."""
     said = f"{job.spec.node}: {'dry run, ' if job.errand is Errand.DRY_RUN else ''}{phase(job)}"
-    progress, seconds = job.progress, job.seconds
-    took = duration(timedelta(seconds=seconds))
+    progress = job.progress
+    took = duration(timedelta(seconds=job.seconds))
     if progress is None:
         return f"{said} · {took}"
     total = expected(job)
     said += f" · {counted(progress.rows, 'row')}" + (f" of about {total:,}" if total else "")
     if progress.bytes:
         said += f" · {size(progress.bytes)}"
-    if seconds > 1 and progress.phase == "reading":
-        said += f" · {progress.rows / seconds:,.0f} rows/s"
+    reading = job.reading_seconds if progress.phase == "reading" else 0
+    speed = progress.rows / reading if reading > 1 else 0
+    if speed:
+        said += f" · {speed:,.0f} rows/s"
     said += f" · {took}"
     left = (total or 0) - progress.rows
-    if left > 0 and seconds > 1 and progress.rows and progress.phase == "reading":
-        said += f" · about {duration(timedelta(seconds=round(left * seconds / progress.rows)))} left"
+    if speed and left > 0:
+        said += f" · about {duration(timedelta(seconds=round(left / speed) + 1))} left"
     return said
 
 
@@ -197,12 +199,13 @@ def job_receipt(job: LoadJob) -> Receipt | None:
     if job.error is not None:
         error = sealed(job.error)
         moves = error.moves if isinstance(error, StalePlanError) else ()
-        headline, *more = error.lines()
-        hint = error.hint or ""
+        lines = [line for line in error.lines() if not line.strip().startswith("→ ")]
+        # These are no faults, so their class says nothing to a reader.
+        plain = isinstance(error, LoadCancelled | StalePlanError)
         return Receipt(
             badge,
-            " ".join([headline, *(line for line in more if not line.strip().startswith("→ "))]),
-            hint=hint,
+            error.message if plain else " ".join(lines),
+            hint=error.hint or "",
             moves=tuple((what, scrub(before), scrub(now)) for what, before, now in moves),
         )
     result = job.result or job.checked

@@ -219,9 +219,12 @@ class Card:
         return "\n".join([*remarks, waits])
 
     def _done(self) -> str:
-        from hwm_magics.jobs.report import outcome
+        from hwm_magics.jobs.report import job_receipt
 
-        return "\n".join(f"{job.status.value} · {line}" for job in self.jobs for line in outcome(job)[:1])
+        if self.jobs.status is JobStatus.STALE:
+            return "STALE · nothing was written. Refresh makes a new plan."
+        told = [receipt for job in self.jobs if (receipt := job_receipt(job)) is not None]
+        return "\n".join(f"{each.badge} · {each.headline}" for each in told)
 
     def _say(self, text: str, *, urgent: bool = False, unseen: bool = False) -> None:
         self._said = text

@@ -7,12 +7,14 @@ import re
 import shutil
 import sqlite3
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 import pytest
 from fakes.shop import Project
 from servers import missing
 
+_NUMBERS = count(1)
 SHOTS = Path(os.environ.get("HWM_BROWSER_SHOTS", Path(__file__).parent / "shots"))
 BODY = """\
 name: load_orders
@@ -108,11 +110,32 @@ def pytest_runtest_makereport(item, call):
 
 
 @pytest.fixture
-def shop(lab, request) -> Project:
+def shop(lab) -> Project:
     """A project in a folder of its own below Lab's; its shop has three orders."""
-    folder = lab.root / re.sub(r"\W+", "_", request.node.name)
+    folder = lab.root / f"shop{next(_NUMBERS)}"
     folder.mkdir()
     return Project(folder)
+
+
+@pytest.fixture(scope="session")
+def two_million(tmp_path_factory) -> Path:
+    """A shop with two million orders, made once."""
+    path = tmp_path_factory.mktemp("large") / "shop.db"
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, amount REAL, updated_at TIMESTAMP)")
+        db.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000000) "
+            "INSERT INTO orders SELECT i, i * 1.5, "
+            "strftime('%Y-%m-%d %H:%M:%S.000000', 1717200000 + i, 'unixepoch') FROM n"
+        )
+    return path
+
+
+@pytest.fixture
+def large_shop(shop, two_million) -> Project:
+    """A project whose shop has two million orders."""
+    shutil.copyfile(two_million, shop.folder / "shop.db")
+    return shop
 
 
 @pytest.fixture
@@ -123,15 +146,3 @@ def book(lab, shop):
         return lab.notebook(f"{shop.folder.name}/{name}", *cells)
 
     return make
-
-
-def many_rows(shop: Project, count: int) -> None:
-    """Replace the shop's orders by many."""
-    with closing(sqlite3.connect(shop.folder / "shop.db")) as db, db:
-        db.execute("DELETE FROM orders")
-        db.execute(
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
-            "INSERT INTO orders SELECT i, i * 1.5, "
-            "strftime('%Y-%m-%d %H:%M:%S.000000', 1717200000 + i, 'unixepoch') FROM n",
-            (count,),
-        )

@@ -1,0 +1,127 @@
+"""The card in other places: Notebook 7, a page made by nbconvert, a page that is not trusted, another kernel."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+from browser.conftest import BODY, SHOTS, keep_failure, new_page
+from playwright.sync_api import expect
+
+CARD = f"%%hwm_load job\n{BODY}"
+DEAD = re.compile("loading widget|model not found|error displaying widget", re.IGNORECASE)
+
+
+@pytest.fixture
+def saved(own, book):
+    """A notebook with a receipt in its first cell and a waiting card in its second, saved."""
+    nb = own
+    nb.open(book(CARD, CARD.replace("load_orders", "again").replace("raw/orders", "raw/again")))
+    nb.run(0)
+    nb.button(0, "Run").click()
+    expect(nb.status(0)).to_contain_text("SUCCEEDED")
+    nb.run(1)
+    expect(nb.button(1, "Run")).to_be_visible()
+    nb.save()
+    return nb
+
+
+def whole(nb) -> None:
+    """Both summaries can be read, and nothing dead stands beside them."""
+    expect(nb.find(0, ".hwm-static").first).to_contain_text("3 written")
+    expect(nb.find(1, ".hwm-static").first).to_contain_text("FIRST RUN")
+    for number in (0, 1):
+        assert not DEAD.search(nb.output(number).inner_text())
+
+
+def test_a_reopened_notebook_shows_both_summaries_whatever_became_of_the_kernel(saved):
+    nb = saved
+    nb.reopen()
+    whole(nb)
+    expect(nb.button(1, "Run")).to_be_visible()  # the kernel still runs, and so the card lives
+    nb.assert_clean()
+    nb.reopen(kernel=False)
+    whole(nb)
+    nb.reopen()  # with a new kernel, which knows no card
+    whole(nb)
+    nb.shot("reopened-with-another-kernel")
+
+
+def test_a_notebook_that_is_not_trusted_shows_the_summaries_without_their_styles(saved, lab):
+    nb = saved
+    path = lab.root / nb.path
+    copy = path.with_name("copy.ipynb")
+    # Another author's file: Lab trusts what its own signature stands for.
+    copy.write_text(path.read_text().replace("3 written", "3  written".replace("  ", " ")) + "\n")
+    document = nb.lab.read(nb.path)
+    document.metadata["from"] = "somebody else"
+    import nbformat
+
+    nbformat.write(document, copy)
+    nb.page.goto("about:blank")
+    nb.lab.end_kernels()
+    nb.open(str(copy.relative_to(lab.root)), kernel=False)
+    whole(nb)
+    assert nb.output(0).locator("style").count() == 0
+    nb.shot("not-trusted")
+
+
+def test_notebook_7_runs_a_card(lab, browser, book, shop, request):
+    from browser.lab import LabPage
+
+    nb = LabPage(new_page(browser), lab, SHOTS)
+    path = book(CARD)
+    nb.page.goto(f"{lab.url}lab/api/nothing?token={lab.token}")
+    nb.errors.clear()
+    with NotebookServer() as server:
+        folder = server.root / "shop"
+        folder.mkdir()
+        from fakes.shop import Project
+
+        project = Project(folder)
+        name = server.notebook("shop/book.ipynb", CARD)
+        page = nb.page
+        page.goto(f"{server.url}notebooks/{name}?token={server.token}")
+        cell = page.locator(".jp-Cell").first
+        expect(cell).to_be_visible()
+        expect(
+            page.locator(".jp-NotebookKernelStatus, .jp-Notebook-ExecutionIndicator").first
+        ).to_be_attached()
+        page.wait_for_function("() => window.jupyterapp !== undefined")
+        page.evaluate(
+            """async () => { const widget = window.jupyterapp.shell.currentWidget;
+            await widget.context.ready; await widget.sessionContext.ready;
+            await widget.sessionContext.session.kernel.info }"""
+        )
+        cell.locator(".cm-content").click()
+        page.keyboard.press("Control+Enter")
+        page.get_by_role("button", name="Run", exact=True).click()
+        expect(page.locator(".hwm-status")).to_contain_text("SUCCEEDED")
+        assert project.ids() == [1, 2, 3]
+        page.screenshot(path=str(SHOTS / "notebook-7.png"))
+        nb.assert_clean()
+    assert path
+    keep_failure(request, nb)
+    page.context.close()
+
+
+def test_a_page_made_by_nbconvert_shows_the_receipt_and_no_widget(saved, lab, browser):
+    path = lab.root / saved.path
+    subprocess.run(
+        [sys.executable, "-m", "nbconvert", "--to", "html", "--log-level", "ERROR", str(path)],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    page = new_page(browser)
+    # Scripts of elsewhere (MathJax, RequireJS) can't be reached here, and the page must do without.
+    page.route(re.compile(r"^https?://"), lambda route: route.abort())
+    page.goto(path.with_suffix(".html").as_uri())
+    summaries = page.locator(".hwm-static")
+    expect(summaries.first).to_contain_text("3 written")
+    expect(page.locator("body")).to_contain_text("FIRST RUN")
+    assert not DEAD.search(page.locator("body").inner_text())
+    page.screenshot(path=str(SHOTS / "nbconvert.png"))
+    page.context.close()
