@@ -48,7 +48,10 @@ def lab(chromium):
 @pytest.fixture(scope="session")
 def browser(chromium):
     from browser.lab import launch
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
+
+    # What has to come comes, on a busy machine later.
+    expect.set_options(timeout=30_000)
 
     with sync_playwright() as playwright:
         started = launch(playwright, chromium)

@@ -54,6 +54,10 @@ QUIET = {
 }
 
 
+EXPOSING = {"jupyterlab": "LabApp", "notebook": "JupyterNotebookApp"}
+"""The part of each application that shows itself to its page."""
+
+
 def free_port() -> int:
     """A port that nobody listens on."""
     with socket.socket() as made:
@@ -114,7 +118,7 @@ class LabServer:
                 f"--IdentityProvider.token={self.token}",
                 f"--ServerApp.root_dir={self.root}",
                 "--ServerApp.terminals_enabled=False",
-                "--LabApp.expose_app_in_browser=True",
+                f"--{EXPOSING[self._app]}.expose_app_in_browser=True",
                 "--LabApp.extension_manager=readonly",
                 "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
                 "--LabApp.news_url=None",

@@ -7,7 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from browser.conftest import BODY, SHOTS, keep_failure, new_page
+from browser.conftest import BODY, SHOTS, new_page
+from browser.lab import LabPage, LabServer
+from fakes.shop import Project
 from playwright.sync_api import expect
 
 CARD = f"%%hwm_load job\n{BODY}"
@@ -68,19 +70,12 @@ def test_a_notebook_that_is_not_trusted_shows_the_summaries_without_their_styles
     nb.shot("not-trusted")
 
 
-def test_notebook_7_runs_a_card(lab, browser, book, shop, request):
-    from browser.lab import LabPage
-
-    nb = LabPage(new_page(browser), lab, SHOTS)
-    path = book(CARD)
-    nb.page.goto(f"{lab.url}lab/api/nothing?token={lab.token}")
-    nb.errors.clear()
-    with NotebookServer() as server:
+def test_notebook_7_runs_a_card(browser):
+    with LabServer("notebook") as server:
         folder = server.root / "shop"
         folder.mkdir()
-        from fakes.shop import Project
-
         project = Project(folder)
+        nb = LabPage(new_page(browser), server, SHOTS)
         name = server.notebook("shop/book.ipynb", CARD)
         page = nb.page
         page.goto(f"{server.url}notebooks/{name}?token={server.token}")
@@ -102,9 +97,7 @@ def test_notebook_7_runs_a_card(lab, browser, book, shop, request):
         assert project.ids() == [1, 2, 3]
         page.screenshot(path=str(SHOTS / "notebook-7.png"))
         nb.assert_clean()
-    assert path
-    keep_failure(request, nb)
-    page.context.close()
+        page.context.close()
 
 
 def test_a_page_made_by_nbconvert_shows_the_receipt_and_no_widget(saved, lab, browser):
