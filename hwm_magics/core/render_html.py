@@ -47,6 +47,7 @@ border-left:3px solid var(--jp-border-color2,rgba(128,128,128,.5))}
 .hwm-static.hwm-static .hwm-number{text-align:right;font-variant-numeric:tabular-nums}
 .hwm-static.hwm-static .hwm-wide{overflow-x:auto}
 .hwm-static.hwm-static .hwm-wide td,.hwm-static.hwm-static .hwm-wide th{white-space:nowrap}
+.hwm-static.hwm-static .hwm-loads td{overflow-wrap:normal}
 .hwm-static.hwm-static .hwm-sign{font-family:var(--jp-code-font-family,monospace);font-weight:700}
 .hwm-static.hwm-static summary{cursor:pointer}
 .hwm-static.hwm-static summary:focus-visible{outline:2px solid var(--jp-brand-color1,currentColor)}
@@ -178,7 +179,7 @@ def _loads(loads: Sequence[PastLoad]) -> str:
         f"<td>version {each.version}</td></tr>"
         for each in loads
     )
-    return f"<table><caption>Recent loads, newest first (UTC)</caption><tbody>{rows}</tbody></table>"
+    return f'<table class="hwm-loads"><caption>Recent loads, newest first (UTC)</caption><tbody>{rows}</tbody></table>'
 
 
 def _sample(sample: Sample) -> str:

@@ -84,7 +84,8 @@ def test_it_can_be_read_in_light_and_dark_wide_and_narrow(waiting):
     wide = card.bounding_box()["width"]
     nb.page.set_viewport_size({"width": int(WIDTH - wide + 400), "height": 1800})
     nb.page.wait_for_function(
-        "() => document.querySelector('.hwm-card').getBoundingClientRect().width <= 410"
+        "card => card.getBoundingClientRect().width <= 410",
+        arg=card.element_handle(),
     )
     for part in (".hwm-static", ".hwm-card"):
         over = nb.find(1, part).first.evaluate("card => card.scrollWidth - card.clientWidth")
