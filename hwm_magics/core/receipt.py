@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from datetime import timedelta
 
 from hwm_magics.core.decided import LoadPlan, LoadResult
+from hwm_magics.core.words import counted
 
 __all__ = ["Receipt", "duration", "receipt", "result_to_dict", "size", "tell_result"]
 
@@ -77,7 +79,7 @@ def _facts(result: LoadResult) -> list[tuple[str, str]]:
     if result.status == "loaded":
         old = "none" if result.version_before is None else str(result.version_before)
         facts.append(("Version", f"{old} → {result.version_after}"))
-        files = [] if result.files is None else [f"{result.files:,} file{'s' if result.files != 1 else ''}"]
+        files = [] if result.files is None else [f"{counted(result.files, 'file')}"]
         files += [size(result.bytes)] if result.bytes else []
         if files:
             facts.append(("Added", ", ".join(files)))
@@ -100,25 +102,18 @@ def _undo(result: LoadResult, plan: LoadPlan | None) -> tuple[str, str]:
         return f"this load made the table: delete {plan.target.location} to undo it", ""
     back = 0 if result.version_before is None else result.version_before
     told = f"restore version {back}; the watermark goes back with it, and the next run loads these rows again"
-    location = plan.target.location
-    if plan.engine == "spark":
-        name = f"delta.`{location}`" if "/" in location else location
-        return told, f"RESTORE TABLE {name} TO VERSION AS OF {back}"
-    more = ", storage_options={…}" if "://" in location else ""
-    return told, f"import deltalake; deltalake.DeltaTable({location!r}{more}).restore({back})"
+    return told, f"%hwm_rollback --node {shlex.quote(result.node)} --to {back} --run"
 
 
 def receipt(result: LoadResult) -> str:
     """What happened, in a few lines of plain text."""
     took = duration(timedelta(seconds=result.seconds))
     if result.status == "dry_run":
-        return f"{result.node}: dry run: {result.rows_read:,} rows read and checked, nothing written ({took})"
+        return f"{result.node}: dry run: {counted(result.rows_read, 'row')} read and checked, nothing written ({took})"
     if result.status == "already_loaded":
         head = f"{result.node}: another run had loaded the window already; nothing to do ({took})"
     elif result.status == "nothing_new":
-        seen = (
-            f"; {result.rows_recognised:,} rows looked at again were there" if result.rows_recognised else ""
-        )
+        seen = f"; looked again at {counted(result.rows_recognised, 'row')}" if result.rows_recognised else ""
         head = f"{result.node}: nothing new{seen} ({took})"
     else:
         new = f"version {result.version_after}"
@@ -127,14 +122,13 @@ def receipt(result: LoadResult) -> str:
             if result.version_before is None
             else f"version {result.version_before} → {result.version_after}"
         )
-        head = (
-            f"{result.node}: {result.decision.value}: {_rows(result.rows_written)} written in {took}, {moved}"
-        )
+        rows = counted(result.rows_written, "row")
+        head = f"{result.node}: {result.decision.value}: {rows} written in {took}, {moved}"
     lines = [head]
     if result.status == "loaded":
         recognised = f", {result.rows_recognised:,} recognised" if result.rows_recognised else ""
         updated = f", {result.rows_updated:,} of them updated" if result.rows_updated else ""
-        files = "" if result.files is None else f", {result.files:,} file{'s' if result.files != 1 else ''}"
+        files = "" if result.files is None else f", {counted(result.files, 'file')}"
         files += f", {size(result.bytes)}" if result.bytes else ""
         lines.append(f"  {result.rows_read:,} read{recognised}{updated}{files}; run {result.run_id}")
     if result.watermark_after is not None:
@@ -156,10 +150,6 @@ def size(count: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
     return f"{amount:.1f} GB"
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} row{'s' if count != 1 else ''}"
 
 
 def lateness(value: timedelta | int | None) -> str:

@@ -162,7 +162,7 @@ def test_the_receipt_says_rows_mark_version_run_and_how_to_undo_it(card, screen)
         "17 → 18",
         "run-1",
         "restore version 17",
-        "deltalake.DeltaTable(&#x27;/lake/raw/orders&#x27;).restore(17)",
+        "%hwm_rollback --node orders --to 17 --run",
         "papermill",
     ):
         assert part in page
