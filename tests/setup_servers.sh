@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sees to it that the tests find a PostgreSQL server, the ODBC drivers of PostgreSQL and SQLite, Java for
-# Spark, and systemd-analyze, which checks unit files without a running systemd.
+# Sees to it that the tests find a PostgreSQL server, the ODBC drivers of PostgreSQL and SQLite, Java for Spark,
+# Chromium for JupyterLab, and systemd-analyze, which checks unit files without a running systemd.
 # Installs what is missing where it may (root or password-free sudo, and apt-get); otherwise says what to
 # install, and fails if CI=true. Starts nothing: the tests run a server of their own.
 set -euo pipefail
@@ -29,6 +29,10 @@ has_java() {
   java -version >/dev/null 2>&1 || [ -x "${JAVA_HOME:-/nowhere}/bin/java" ]
 }
 
+has_chromium() {
+  command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null
+}
+
 missing_packages() {
   has_java || echo openjdk-17-jre-headless
   has_postgres || echo postgresql
@@ -37,6 +41,7 @@ missing_packages() {
   has_driver "PostgreSQL Unicode" || echo odbc-postgresql
   has_driver SQLite3 || echo libsqliteodbc
   command -v systemd-analyze >/dev/null || echo systemd
+  has_chromium || printf '%s\n' chromium fonts-dejavu-core
 }
 
 mapfile -t missing < <(missing_packages)
