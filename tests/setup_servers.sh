@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sees to it that the tests find a PostgreSQL server, the ODBC drivers of PostgreSQL and SQLite, and Java for Spark.
+# Sees to it that the tests find a PostgreSQL server, the ODBC drivers of PostgreSQL and SQLite, Java for Spark,
+# and Chromium for the tests of the card.
 # Installs what is missing where it may (root or password-free sudo, and apt-get); otherwise says what to
 # install, and fails if CI=true. Starts nothing: the tests run a server of their own.
 set -euo pipefail
@@ -24,12 +25,17 @@ has_java() {
   java -version >/dev/null 2>&1 || [ -x "${JAVA_HOME:-/nowhere}/bin/java" ]
 }
 
+has_chromium() {
+  command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null
+}
+
 missing_packages() {
   has_java || echo openjdk-17-jre-headless
   has_postgres || echo postgresql
   has_odbc || echo unixodbc
   has_driver "PostgreSQL Unicode" || echo odbc-postgresql
   has_driver SQLite3 || echo libsqliteodbc
+  has_chromium || printf '%s\n' chromium fonts-dejavu-core
 }
 
 mapfile -t missing < <(missing_packages)
@@ -38,7 +44,7 @@ if [ ${#missing[@]} -eq 0 ]; then
 fi
 
 give_up() { # REASON
-  echo "The tests need PostgreSQL's server, unixODBC with its drivers for PostgreSQL and SQLite, and Java 17."
+  echo "The tests need PostgreSQL's server, unixODBC with its drivers for PostgreSQL and SQLite, Java 17, and Chromium."
   echo "$1"
   echo "On Debian and Ubuntu: apt-get install --no-install-recommends ${missing[*]}"
   if [ "${CI:-}" = true ]; then exit 1; fi

@@ -6,8 +6,9 @@ import re
 import subprocess
 import sys
 
+import nbformat
 import pytest
-from browser.conftest import BODY, SHOTS, keep_failure, new_page
+from browser.conftest import BODY, SHOTS, new_page
 from playwright.sync_api import expect
 
 CARD = f"%%hwm_load job\n{BODY}"
@@ -51,14 +52,10 @@ def test_a_reopened_notebook_shows_both_summaries_whatever_became_of_the_kernel(
 
 def test_a_notebook_that_is_not_trusted_shows_the_summaries_without_their_styles(saved, lab):
     nb = saved
-    path = lab.root / nb.path
-    copy = path.with_name("copy.ipynb")
-    # Another author's file: Lab trusts what its own signature stands for.
-    copy.write_text(path.read_text().replace("3 written", "3  written".replace("  ", " ")) + "\n")
+    copy = (lab.root / nb.path).with_name("copy.ipynb")
+    # Jupyter trusts what its own signature stands for, and this is another document.
     document = nb.lab.read(nb.path)
     document.metadata["from"] = "somebody else"
-    import nbformat
-
     nbformat.write(document, copy)
     nb.page.goto("about:blank")
     nb.lab.end_kernels()
@@ -68,43 +65,27 @@ def test_a_notebook_that_is_not_trusted_shows_the_summaries_without_their_styles
     nb.shot("not-trusted")
 
 
-def test_notebook_7_runs_a_card(lab, browser, book, shop, request):
-    from browser.lab import LabPage
-
-    nb = LabPage(new_page(browser), lab, SHOTS)
-    path = book(CARD)
-    nb.page.goto(f"{lab.url}lab/api/nothing?token={lab.token}")
-    nb.errors.clear()
-    with NotebookServer() as server:
-        folder = server.root / "shop"
-        folder.mkdir()
-        from fakes.shop import Project
-
-        project = Project(folder)
-        name = server.notebook("shop/book.ipynb", CARD)
-        page = nb.page
-        page.goto(f"{server.url}notebooks/{name}?token={server.token}")
-        cell = page.locator(".jp-Cell").first
-        expect(cell).to_be_visible()
-        expect(
-            page.locator(".jp-NotebookKernelStatus, .jp-Notebook-ExecutionIndicator").first
-        ).to_be_attached()
-        page.wait_for_function("() => window.jupyterapp !== undefined")
-        page.evaluate(
-            """async () => { const widget = window.jupyterapp.shell.currentWidget;
-            await widget.context.ready; await widget.sessionContext.ready;
-            await widget.sessionContext.session.kernel.info }"""
-        )
+def test_notebook_7_runs_a_card(own, lab, book, shop):
+    nb, page = own, own.page
+    # JupyterLab's server serves Notebook 7 as well.
+    page.goto(f"{lab.url}notebooks/{book(CARD)}?token={lab.token}")
+    cell = page.locator(".jp-Notebook .jp-Cell").first
+    expect(cell).to_be_visible()
+    prompt = cell.locator(".jp-InputPrompt").first
+    for _ in range(
+        15
+    ):  # a key that is pressed before the page has its kernel is lost, and nothing tells of that
         cell.locator(".cm-content").click()
         page.keyboard.press("Control+Enter")
-        page.get_by_role("button", name="Run", exact=True).click()
-        expect(page.locator(".hwm-status")).to_contain_text("SUCCEEDED")
-        assert project.ids() == [1, 2, 3]
-        page.screenshot(path=str(SHOTS / "notebook-7.png"))
-        nb.assert_clean()
-    assert path
-    keep_failure(request, nb)
-    page.context.close()
+        page.wait_for_timeout(500)
+        if prompt.inner_text().strip() != "[ ]:":
+            break
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.locator(".hwm-status")).to_contain_text("SUCCEEDED")
+    expect(page.locator(".hwm-static").first).to_contain_text("3 written")
+    assert shop.ids() == [1, 2, 3]
+    nb.shot("notebook-7")
+    assert not nb.errors, nb.errors
 
 
 def test_a_page_made_by_nbconvert_shows_the_receipt_and_no_widget(saved, lab, browser):
