@@ -47,7 +47,10 @@ border-left:3px solid var(--jp-border-color2,rgba(128,128,128,.5))}
 .hwm-static.hwm-static .hwm-number{text-align:right;font-variant-numeric:tabular-nums}
 .hwm-static.hwm-static .hwm-wide{overflow-x:auto}
 .hwm-static.hwm-static .hwm-wide td,.hwm-static.hwm-static .hwm-wide th{white-space:nowrap}
-.hwm-static.hwm-static .hwm-loads td{overflow-wrap:normal}
+.hwm-static.hwm-static .hwm-plain{list-style:none;padding-left:0}
+.hwm-static.hwm-static .hwm-loads{width:100%;max-width:36em}
+.hwm-static.hwm-static .hwm-loads td{white-space:nowrap;padding-right:.8em}
+.hwm-static.hwm-static .hwm-loads td div{margin-top:.35em}
 .hwm-static.hwm-static .hwm-sign{font-family:var(--jp-code-font-family,monospace);font-weight:700}
 .hwm-static.hwm-static summary{cursor:pointer}
 .hwm-static.hwm-static summary:focus-visible{outline:2px solid var(--jp-brand-color1,currentColor)}
@@ -84,11 +87,11 @@ def plan_to_html(told: Explanation) -> str:
         cells = "".join(_side(side) for side in told.sides)
         parts.append(f'<table class="hwm-sides" role="presentation"><tbody><tr>{cells}</tr></tbody></table>')
     parts.append(_facts(told.facts))
-    if told.changes:
-        rows = "".join(_change(one) for one in told.changes)
-        parts.append(f"<p><strong>Columns that differ</strong></p><ul>{rows}</ul>")
     if told.notes:
         parts.append(f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in told.notes)}</ul>")
+    if told.changes:
+        rows = "".join(_change(one) for one in told.changes)
+        parts.append(f'<p><strong>Columns that differ</strong></p><ul class="hwm-plain">{rows}</ul>')
     if told.loads:
         parts.append(_loads(told.loads))
     if told.sample is not None:
@@ -174,9 +177,8 @@ def _change(one: Change) -> str:
 def _loads(loads: Sequence[PastLoad]) -> str:
     rows = "".join(
         f"<tr><td>{escape(each.when)}</td><td>{escape(each.kind)}</td>"
-        f'<td style="width:12em"><div aria-hidden="true" style="width:{share(each, loads):.1%};{_BAR}"></div></td>'
-        f'<td class="hwm-number">{"" if each.rows is None else f"{each.rows:,} rows"}</td>'
-        f"<td>version {each.version}</td></tr>"
+        f'<td style="width:40%"><div aria-hidden="true" style="width:{share(each, loads):.1%};{_BAR}"></div></td>'
+        f'<td class="hwm-number">{"" if each.rows is None else f"{each.rows:,} rows"}</td></tr>'
         for each in loads
     )
     return f'<table class="hwm-loads"><caption>Recent loads, newest first (UTC)</caption><tbody>{rows}</tbody></table>'

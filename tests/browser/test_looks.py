@@ -81,17 +81,18 @@ def test_it_can_be_read_in_light_and_dark_wide_and_narrow(waiting):
     nb.output(1).screenshot(path=str(nb.shots / "card-dark.png"))
     boxes = [each.bounding_box() for each in nb.find(1, ".hwm-sides td").all()]
     assert boxes[0]["y"] == boxes[1]["y"], "first run and incremental are not side by side"
-    wide = card.bounding_box()["width"]
+    wide = nb.find(1, ".hwm-card").bounding_box()["width"]
     nb.page.set_viewport_size({"width": int(WIDTH - wide + 400), "height": 1800})
     nb.page.wait_for_function(
-        "card => card.getBoundingClientRect().width <= 410",
-        arg=card.element_handle(),
+        "() => document.querySelector('.hwm-card').getBoundingClientRect().width <= 401"
     )
     for part in (".hwm-static", ".hwm-card"):
         over = nb.find(1, part).first.evaluate("card => card.scrollWidth - card.clientWidth")
         assert over <= 0, part
     boxes = [each.bounding_box() for each in nb.find(1, ".hwm-sides td").all()]
     assert boxes[0]["y"] < boxes[1]["y"], "in 400 pixels they stand one below the other"
+    for cell in nb.find(1, ".hwm-loads td").all():
+        assert cell.bounding_box()["height"] < 30, "a cell of the recent loads is broken"
     for name in ("Run", "Dry run", "Refresh", "Count", "Full reload…", "Cancel"):
         box, text = nb.button(1, name).bounding_box(), nb.button(1, name)
         assert box["height"] >= 24
