@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import threading
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +125,11 @@ def plan(
     help="How often to try again what may pass: a lost connection, a time-out.",
 )
 @click.option(
+    "--timeout",
+    metavar="DURATION",
+    help="Stop, before a commit, what still runs after so long: 90s, 20m, 2h.",
+)
+@click.option(
     "--max-parallel",
     type=click.IntRange(min=1),
     default=4,
@@ -153,6 +161,7 @@ def run(
     dry_run: bool,
     approved: Path | None,
     retries: int,
+    timeout: str | None,
     max_parallel: int,
     log_as: str,
     output: Path | None,
@@ -176,8 +185,16 @@ def run(
 
     if as_json and log_as == "json":
         raise ConfigError("--json and --log json both want the standard output", hint="give one of them")
+    limit = _duration(timeout) if timeout is not None else None
     if needs_kernel(file, params):
-        refused = {**flags, "json": as_json, "log": log_as == "json", "approved": approved, "report": report}
+        refused = {
+            **flags,
+            "json": as_json,
+            "log": log_as == "json",
+            "approved": approved,
+            "report": report,
+            "timeout": timeout,
+        }
         in_kernel(file, "dry-run" if dry_run else "run", params, output, quiet=quiet, refused=refused)
         return 0
     context, loads = read_loads(file, params, **flags)
@@ -202,7 +219,7 @@ def run(
             note=lambda text: click.echo(text, err=True),
             quiet=quiet or as_json,
         )
-    _run_to_end(jobs, log)
+    _run_to_end(jobs, log, limit)
     if as_json:
         print_json(jobs.to_dict(), quiet=quiet)
     elif log_as == "text" and len(jobs) > 1 and not quiet:
@@ -256,8 +273,17 @@ def in_kernel(
     run_notebook(file, mode=mode, params=read_params(params), output=output, say=say)
 
 
-def _run_to_end(jobs: LoadJobs, log: RunLog) -> None:
-    """Run the jobs in a thread, and turn signals into a cancel here.
+def _duration(text: str) -> timedelta:
+    from hwm_magics.config.durations import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise ConfigError(f"--timeout {text!r}: {error}", hint="for example: --timeout 2h") from None
+
+
+def _run_to_end(jobs: LoadJobs, log: RunLog, limit: timedelta | None) -> None:
+    """Run the jobs in a thread, and turn signals, and the end of their time, into a cancel here.
 
     An exception thrown into the thread that loads could hit it between the commit and its own
     account of it; a flag can't.
@@ -273,10 +299,15 @@ def _run_to_end(jobs: LoadJobs, log: RunLog) -> None:
     before = {number: signal.signal(number, note) for number in numbers}
     try:
         jobs.start()
+        end = time.monotonic() + limit.total_seconds() if limit is not None else math.inf
         seen = 0
         with log.showing() as tell:
             while not jobs.join(POLL):
                 tell()
+                if time.monotonic() > end:
+                    end = math.inf
+                    click.echo(f"{limit} have passed (--timeout): stopping before the commit", err=True)
+                    jobs.cancel()
                 if len(asked) > seen:
                     seen = len(asked)
                     _stop(jobs, seen)

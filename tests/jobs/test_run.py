@@ -16,6 +16,7 @@ from hwm_magics import cli
 from hwm_magics.app import Workspace
 from hwm_magics.connections.objects import recognise
 from hwm_magics.core.specs import ReadSpec
+from hwm_magics.errors import LoadCancelled
 from hwm_magics.jobs.context import LoadContext
 from hwm_magics.jobs.load_job import LoadJob
 from hwm_magics.jobs.load_jobs import LoadJobs
@@ -276,6 +277,25 @@ def test_without_retries_the_first_failure_ends_the_run(hwm, cut):
     done = hwm("run", "--retries", "0")
     assert done.exit_code == 4
     assert hwm.ids() == []
+
+
+def test_what_still_runs_after_its_time_is_stopped_before_the_commit(hwm, monkeypatch):
+    def slow(self, spec, *, cancelled, **_options):
+        assert cancelled.wait(PATIENCE)
+        raise LoadCancelled("the load was cancelled; nothing was written")
+
+    monkeypatch.setattr(Workspace, "load", slow)
+    done = hwm("run", "--timeout", "0.1s")
+    assert done.exit_code == 130
+    assert "(--timeout): stopping before the commit" in done.stderr
+    assert hwm.ids() == []
+
+
+@pytest.mark.parametrize("text", ["soon", "-1s"])
+def test_a_time_that_is_none_is_refused(hwm, text):
+    done = hwm("run", "--timeout", text)
+    assert done.exit_code == 2
+    assert "for example: --timeout 2h" in done.stderr
 
 
 def test_what_cannot_pass_is_not_tried_again(hwm):
