@@ -17,18 +17,23 @@ CARD = f"%%hwm_load job\n{BODY}"
 DEAD = re.compile("loading widget|model not found|error displaying widget", re.IGNORECASE)
 
 
-@pytest.fixture
-def saved(own, book):
-    """A notebook with a receipt in its first cell and a waiting card in its second, saved."""
-    nb = own
-    nb.open(book(CARD, CARD.replace("load_orders", "again").replace("raw/orders", "raw/again")))
+@pytest.fixture(scope="module")
+def saved(lab, browser) -> str:
+    """A saved notebook with a receipt in its first cell and a waiting card in its second; its kernel has ended."""
+    folder = lab.root / "saved"
+    folder.mkdir()
+    Project(folder)
+    again = CARD.replace("load_orders", "again").replace("raw/orders", "raw/again")
+    nb = LabPage(new_page(browser), lab, SHOTS).open(lab.notebook("saved/book.ipynb", CARD, again))
     nb.run(0)
     nb.button(0, "Run").click()
     expect(nb.status(0)).to_contain_text("SUCCEEDED")
     nb.run(1)
     expect(nb.button(1, "Run")).to_be_visible()
     nb.save()
-    return nb
+    nb.page.context.close()
+    lab.end_kernels()
+    return nb.path
 
 
 def whole(nb) -> None:
@@ -39,29 +44,22 @@ def whole(nb) -> None:
         assert not DEAD.search(nb.output(number).inner_text())
 
 
-def test_a_reopened_notebook_shows_both_summaries_whatever_became_of_the_kernel(saved):
-    nb = saved
-    nb.reopen()
+def test_a_reopened_notebook_shows_both_summaries_without_a_kernel_and_with_a_new_one(own, saved):
+    nb = own
+    nb.open(saved, kernel=False)
     whole(nb)
-    expect(nb.button(1, "Run")).to_be_visible()  # the kernel still runs, and so the card lives
-    nb.assert_clean()
-    nb.reopen(kernel=False)
-    whole(nb)
-    nb.reopen()  # with a new kernel, which knows no card
+    nb.open(saved)  # the new kernel knows no card
     whole(nb)
     nb.shot("reopened-with-another-kernel")
 
 
-def test_a_notebook_that_is_not_trusted_shows_the_summaries_without_their_styles(saved, lab):
-    nb = saved
-    copy = (lab.root / nb.path).with_name("copy.ipynb")
+def test_a_notebook_that_is_not_trusted_shows_the_summaries_without_their_styles(own, saved, lab):
+    nb = own
     # Jupyter trusts what its own signature stands for, and this is another document.
-    document = nb.lab.read(nb.path)
+    document = lab.read(saved)
     document.metadata["from"] = "somebody else"
-    nbformat.write(document, copy)
-    nb.page.goto("about:blank")
-    nb.lab.end_kernels()
-    nb.open(str(copy.relative_to(lab.root)), kernel=False)
+    nbformat.write(document, lab.root / "saved" / "copy.ipynb")
+    nb.open("saved/copy.ipynb", kernel=False)
     whole(nb)
     assert nb.output(0).locator("style").count() == 0
     nb.shot("not-trusted")
@@ -99,7 +97,7 @@ def test_notebook_7_runs_a_card(browser):
 
 
 def test_a_page_made_by_nbconvert_shows_the_receipt_and_no_widget(saved, lab, browser):
-    path = lab.root / saved.path
+    path = lab.root / saved
     subprocess.run(
         [sys.executable, "-m", "nbconvert", "--to", "html", "--log-level", "ERROR", str(path)],
         check=True,
