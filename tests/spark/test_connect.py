@@ -16,45 +16,34 @@ CONTRACT = TESTS / "contract"
 CHOSEN = {
     "test_columns.py": (
         "test_a_new_column_is_added_and_is_null_in_older_rows[spark-append]",
-        "test_values_of_every_type_arrive_as_they_were[spark]",
         "test_a_transform_may_drop_rows_and_add_columns[spark]",
     ),
     "test_detection.py": (
         "test_nothing_there_is_absent_with_evidence[spark]",
         "test_what_is_neither_a_table_nor_its_absence_is_unknown_and_stays_untouched[spark-foreign files]",
         "test_a_missing_data_file_is_found_when_rows_are_compared_and_nothing_is_written[spark]",
-        "test_a_name_is_registered_after_the_load_and_found_again[spark]",
-        "test_of_two_loads_that_create_a_table_one_wins_and_the_other_is_told[spark]",
         "test_a_new_table_has_the_columns_partitions_and_properties_asked_for[spark]",
-        "test_evaluating_a_query_over_the_target_is_exact[spark]",
     ),
     "test_disk.py": (
         "test_folders_without_a_table_and_without_anything_else_are_absent[spark-two creations that died]",
     ),
     "test_log.py": (
-        "test_the_mark_survives[spark-compact]",
         "test_after_a_restore_what_it_undid_is_loaded_again[spark-restore]",
-        "test_when_the_log_has_expired_the_mark_is_the_datas_maximum[spark]",
         "test_the_history_tells_each_load_newest_first[spark]",
     ),
     "test_races.py": (
         "test_of_two_plans_on_one_version_one_commits_and_the_other_is_refused[spark-append]",
-        "test_rows_that_others_delete_meanwhile_are_not_taken_for_loaded[spark-after_read-append]",
         "test_a_crash_at_any_place_costs_nothing[spark-append-before_acknowledgement-first run]",
     ),
     "test_writes.py": (
         "test_a_first_run_loads_everything_and_increments_only_what_is_new[spark]",
         "test_rows_that_commit_late_are_loaded_and_counted_with_their_lateness[spark]",
         "test_an_upsert_keeps_the_latest_version_of_each_row[spark]",
-        "test_append_once_never_touches_a_row_that_is_there[spark]",
-        "test_a_forced_reload_replaces_all_rows_in_one_restorable_commit[spark]",
         "test_a_backfill_replaces_its_window_and_nothing_else[spark]",
-        "test_a_source_that_breaks_while_it_is_read_leaves_nothing[spark-1-append]",
         "test_a_cancel_leaves_nothing[spark-2-append]",
-        "test_a_cancel_leaves_nothing[spark-1-upsert]",
     ),
 }
-"""One case or two of each behaviour of the engine: all 370 take a quarter of an hour there, most of it the way
+"""A case of each kind of behaviour of the engine: all 370 take a quarter of an hour there, most of it the way
 to the server and back. `HWM_TEST_SPARK=connect pytest -k spark tests/contract` runs them all."""
 
 
@@ -64,7 +53,7 @@ def test_every_file_of_the_contract_has_its_part_on_connect():
 
 @pytest.mark.spark
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)  # beside another Spark on two cores
 def test_the_contract_holds_on_spark_connect(tmp_path):
     cases = [f"{CONTRACT / file}::{name}" for file, names in CHOSEN.items() for name in names]
     told = tmp_path / "told.xml"
