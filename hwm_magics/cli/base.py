@@ -79,13 +79,26 @@ def command(function: Command) -> Callable[..., NoReturn]:
     return call
 
 
+def _last_of_each(
+    _context: click.Context, _option: click.Parameter, given: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Of several values for one name the last counts: a script that gives some of its own can be given others."""
+    return tuple({text.partition("=")[0]: text for text in given}.values())
+
+
 def file_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What every command says about its file."""
     for decorate in (
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
         click.option("--node", "nodes", multiple=True, metavar="NAME", help="This node only; repeatable."),
         click.option(
-            "-p", "--param", "params", multiple=True, metavar="K=V", help="A value for ${K}; repeatable."
+            "-p",
+            "--param",
+            "params",
+            multiple=True,
+            metavar="K=V",
+            callback=_last_of_each,
+            help="A value for ${K}; repeatable.",
         ),
         click.argument("file", type=click.Path(path_type=Path)),
     ):
