@@ -96,12 +96,10 @@ class _Request:
         Raises:
             ConfigError: There are several.
         """
-        if not self.one:
-            names = ", ".join(load.node for load in self.asked.loads)
-            raise ConfigError(
-                f"this is for one node, and there are {len(self.asked.loads)}", hint=f"node= one of {names}"
-            )
-        return self.asked.loads[0]
+        from hwm_magics.jobs.context import only
+
+        loads = self.asked.loads
+        return only(loads, f"this is for one node, and there are {len(loads)}", choose="node=")
 
 
 @_guarded

@@ -24,7 +24,6 @@ __all__ = [
     "file_options",
     "in_shell",
     "load_options",
-    "only",
     "print_json",
     "read_loads",
 ]
@@ -141,20 +140,6 @@ def read_loads(
     for note in asked.notes:
         click.echo(f"note: {note}", err=True)
     return context, asked.loads
-
-
-def only(loads: tuple[LoadSpec, ...], what: str) -> LoadSpec:
-    """The one load that a command is about.
-
-    Raises:
-        ConfigError: There are several.
-    """
-    from hwm_magics.errors import ConfigError
-
-    if len(loads) != 1:
-        names = ", ".join(load.node for load in loads)
-        raise ConfigError(f"{what} is of one node", hint=f"add --node, one of {names}")
-    return loads[0]
 
 
 def print_json(value: object, *, quiet: bool = False) -> None:

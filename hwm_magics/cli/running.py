@@ -177,6 +177,7 @@ def run(
     An interrupt (SIGINT, SIGTERM) stops the load before its commit; when it commits already, it
     finishes and says so.
     """
+    from hwm_magics.jobs.context import read_duration
     from hwm_magics.jobs.load_job import LoadJob
     from hwm_magics.jobs.load_jobs import LoadJobs
     from hwm_magics.jobs.retries import Retried
@@ -185,7 +186,7 @@ def run(
 
     if as_json and log_as == "json":
         raise ConfigError("--json and --log json both want the standard output", hint="give one of them")
-    limit = _duration(timeout) if timeout is not None else None
+    limit = read_duration("--timeout", timeout, example="2h") if timeout is not None else None
     if needs_kernel(file, params):
         refused = {
             **flags,
@@ -271,15 +272,6 @@ def in_kernel(
         )
     say = (lambda _text: None) if quiet else click.echo
     run_notebook(file, mode=mode, params=read_params(params), output=output, say=say)
-
-
-def _duration(text: str) -> timedelta:
-    from hwm_magics.config.durations import parse_duration
-
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise ConfigError(f"--timeout {text!r}: {error}", hint="for example: --timeout 2h") from None
 
 
 def _run_to_end(jobs: LoadJobs, log: RunLog, limit: timedelta | None) -> None:

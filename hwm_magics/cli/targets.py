@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from hwm_magics.cli.base import command, file_options, in_shell, only, print_json, read_loads
+from hwm_magics.cli.base import command, file_options, in_shell, print_json, read_loads
 from hwm_magics.errors import ConfigError
 from hwm_magics.jobs.export import TARGETS
 
@@ -65,13 +65,14 @@ def watermark(
     adopt: bool,
 ) -> int:
     """Settle a node's watermark by hand: with --set or --adopt."""
+    from hwm_magics.jobs.context import only
     from hwm_magics.jobs.report import next_load
     from hwm_magics.jobs.tables import record_to_dict
 
     if adopt == (value is not None):
         raise ConfigError("one of --set V and --adopt is needed", hint="hwm status shows the watermark")
     context, loads = read_loads(file, params, nodes=nodes)
-    load = only(loads, "a watermark")
+    load = only(loads, "a watermark is of one node")
     record = context.workspace.set_watermark(load, value)
     if as_json:
         print_json(record_to_dict(record))

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwm_magics.cli.base import command, file_options, in_shell, only, print_json, read_loads
+from hwm_magics.cli.base import command, file_options, in_shell, print_json, read_loads
 from hwm_magics.cli.running import run
-from hwm_magics.errors import ConfigError
 
 if TYPE_CHECKING:
     from hwm_magics.jobs.upkeep import Maintenance, Rollback
@@ -71,10 +69,12 @@ def rollback(
     file: Path, *, params: tuple[str, ...], nodes: tuple[str, ...], as_json: bool, to: int | None, yes: bool
 ) -> int:
     """Restore a node's target to an earlier version; the next load goes on from the watermark of that version."""
+    from hwm_magics.jobs.context import only
     from hwm_magics.jobs.upkeep import plan_rollback
 
     context, loads = read_loads(file, params, nodes=nodes)
-    _carry_out(plan_rollback(context.workspace, only(loads, "a rollback"), to), as_json=as_json, yes=yes)
+    load = only(loads, "a rollback is of one node")
+    _carry_out(plan_rollback(context.workspace, load, to), as_json=as_json, yes=yes)
     return 0
 
 
@@ -105,13 +105,10 @@ def maintain(
     yes: bool,
 ) -> int:
     """Look after the files of the targets: write small ones together, order them, remove what is old."""
-    from hwm_magics.config.durations import parse_duration
+    from hwm_magics.jobs.context import read_duration
     from hwm_magics.jobs.upkeep import plan_maintenance
 
-    try:
-        kept: timedelta = parse_duration(older)
-    except ValueError as error:
-        raise ConfigError(f"--older {older!r}: {error}", hint="for example: --older 7d") from None
+    kept = read_duration("--older", older, example="7d")
     context, loads = read_loads(file, params, nodes=nodes)
     for load in loads:
         plan = plan_maintenance(

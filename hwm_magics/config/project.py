@@ -29,6 +29,7 @@ __all__ = [
     "find_project",
     "read_connections",
     "read_project",
+    "under_connections",
 ]
 
 FILE_NAME = "hwm.yaml"
@@ -130,6 +131,13 @@ def read_project(path: Path, environ: Mapping[str, str] | None = None) -> Projec
     return Project(path, connections, defaults)
 
 
+def under_connections(value: object) -> object:
+    """What a ``%%hwm_connections`` cell holds, which may stand under ``connections:``."""
+    if isinstance(value, Mapping) and set(value) == {"connections"}:
+        return value["connections"]
+    return value
+
+
 def read_connections(
     text: str | Mapping[str, object],
     *,
@@ -168,9 +176,8 @@ def read_connections(
         raise ConfigError(
             f"{what} is empty", hint="write, for example:\n      lake: {type: local, root: ./lake}"
         )
-    path: tuple[str, ...] = ()
-    if isinstance(value, Mapping) and set(value) == {"connections"}:
-        value, path = value["connections"], ("connections",)
+    path = ("connections",) if under_connections(value) is not value else ()
+    value = under_connections(value)
     names = Names(
         declared=dict(params or {}), lookup=lookup, environ=os.environ if environ is None else environ
     )

@@ -17,7 +17,7 @@ from hwm_magics.config.models import NodeModel, PipelineModel
 from hwm_magics.config.rules import NodeContext, build_load, default_name
 from hwm_magics.config.sql_references import bind_references
 from hwm_magics.config.validation import drop_nothings, raise_problems, validate
-from hwm_magics.config.yaml_loader import Document, Path, as_yaml, load_yaml
+from hwm_magics.config.yaml_loader import Document, Path, as_mapping, as_yaml, load_yaml
 from hwm_magics.connections.registry import Connections
 from hwm_magics.connections.secrets import Secret
 from hwm_magics.connections.words import did_you_mean, listed
@@ -180,7 +180,7 @@ class _Body:
         raw = dict(value)
         nodes = raw.pop("nodes", None)
         settings = interpolate(raw, (), self.names, self.document)
-        kept, _ = drop_nothings(_mapping(settings), (), self.document)
+        kept, _ = drop_nothings(dict(as_mapping(settings)), (), self.document)
         model, _ = validate(PipelineModel, kept, (), self.document)
         self.pipeline = model.pipeline
         self.engine = model.engine.value if model.engine is not None else None
@@ -215,7 +215,7 @@ class _Body:
         skip = frozenset({*sql, (*path, "params")})
         resolved = interpolate(raw, path, names, self.document, skip)
         bound = self._bind(resolved, path, names)
-        kept, nothings = drop_nothings(_mapping(resolved), path, self.document)
+        kept, nothings = drop_nothings(dict(as_mapping(resolved)), path, self.document)
         if named is not None:
             kept.setdefault("name", named)
         node, failed = validate(NodeModel, kept, path, self.document)
@@ -236,7 +236,7 @@ class _Body:
             return self.names
         found = interpolate(params, (*path, "params"), self.names, self.document)
         self.known.update(params)
-        return self.names.declaring(_mapping(found))
+        return self.names.declaring(dict(as_mapping(found)))
 
     def _bind(self, node: object, path: Path, names: Names) -> dict[str, Scalar]:
         """Put parameters into the node's SQL, in place, and give their values."""
@@ -293,7 +293,3 @@ class _Body:
 
         for name in needs:
             walk(name, [])
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return dict(value) if isinstance(value, Mapping) else {}

@@ -24,6 +24,7 @@ __all__ = [
     "ExactInt",
     "Mark",
     "Path",
+    "as_mapping",
     "as_yaml",
     "format_path",
     "load_yaml",
@@ -86,6 +87,11 @@ def read_scalar(text: str) -> object:
     if _FLOAT.fullmatch(text):
         return ExactDecimal(text)
     return text
+
+
+def as_mapping(value: object) -> Mapping[str, Any]:
+    """A value that should be a mapping; an empty one where it is not, which is told elsewhere."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def plain(value: object) -> object:

@@ -26,6 +26,11 @@ class Decision(StrEnum):
     BACKFILL = "BACKFILL"
     BLOCKED = "BLOCKED"
 
+    @property
+    def anew(self) -> bool:
+        """Whether everything is read, and nothing of the target stays."""
+        return self in (Decision.FIRST_RUN, Decision.FULL_RELOAD)
+
 
 @dataclass(frozen=True, slots=True)
 class Window:

@@ -284,7 +284,7 @@ def _mark(mark: Watermark, plan: LoadPlan) -> str:
 def _sides(plan: LoadPlan) -> list[Side]:
     if plan.decision is Decision.BLOCKED:
         return []
-    first = plan.decision in (Decision.FIRST_RUN, Decision.FULL_RELOAD)
+    first = plan.decision.anew
     sides = []
     if plan.first_run_statement is not None:
         why = plan.reason if first else "when the target does not exist, or is empty"

@@ -268,7 +268,7 @@ def _after(
     if intent.decision is Decision.BACKFILL:
         return before
     high = source.high
-    if intent.decision in (Decision.FIRST_RUN, Decision.FULL_RELOAD) or before is None:
+    if intent.decision.anew or before is None:
         return Watermark(cursor.label, high) if high is not None else None
     value = before.value if high is None or high < before.value else high
     return Watermark(cursor.label, value)

@@ -8,6 +8,7 @@ from html import escape as html_escape
 
 from hwm_magics.core.explain import Explanation, PastLoad, Sample, Side
 from hwm_magics.core.receipt import Receipt
+from hwm_magics.core.words import counted
 
 __all__ = [
     "WIDEST_VALUE",
@@ -147,9 +148,7 @@ def sample_title(sample: Sample) -> str:
     if not sample.rows:
         return "Sample: there are no rows"
     masked = f"; {', '.join(sample.masked)} masked" if sample.masked else ""
-    return (
-        f"Sample of what will be read, {len(sample.rows)} row{'s' if len(sample.rows) != 1 else ''}{masked}"
-    )
+    return f"Sample of what will be read, {counted(len(sample.rows), 'row')}{masked}"
 
 
 def escape(text: str) -> str:

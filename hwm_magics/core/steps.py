@@ -309,7 +309,7 @@ def _steps(planned: Planned, statement: Statement, change: SchemaChange) -> list
     keyed = write.mode in (WriteMode.UPSERT, WriteMode.APPEND_ONCE)
     if keyed and not (source.unique_keys and spec.transform is None):
         steps.append(Deduplicate(write.keys, _newness(planned)))
-    if plan.decision in (Decision.FIRST_RUN, Decision.FULL_RELOAD):
+    if plan.decision.anew:
         steps.append(AppendRows() if plan.decision is Decision.FIRST_RUN else ReplaceTable())
     elif plan.decision is Decision.BACKFILL and not keyed:
         steps.append(_replace_window(planned))
@@ -321,7 +321,7 @@ def _steps(planned: Planned, statement: Statement, change: SchemaChange) -> list
     steps.append(Commit(target.seq + 1, plan.after))
     if write.register_table or (write.table and target.existence is Existence.ABSENT):
         steps.append(RegisterTable(write.register_table or write.table or ""))
-    ordered = write.cluster_by if plan.decision in (Decision.FIRST_RUN, Decision.FULL_RELOAD) else ()
+    ordered = write.cluster_by if plan.decision.anew else ()
     if ordered or write.optimize_write:
         steps.append(OptimizeTable(ordered))
     return steps

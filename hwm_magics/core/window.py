@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from hwm_magics.core.commit_info import settled
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue
-from hwm_magics.core.decided import Decision, LoadPlan, SchemaChange
+from hwm_magics.core.decided import LoadPlan, SchemaChange
 from hwm_magics.core.observed import CommitRecord, LateColumn, Watermark
 from hwm_magics.core.specs import Boundary, CursorSpec
 
@@ -17,7 +17,6 @@ DEFAULT_LAG = timedelta(minutes=10)
 TAIL = 100_000
 """How many ids below the mark are looked at again when no load is old enough to bound them."""
 
-_ANEW = (Decision.FIRST_RUN, Decision.FULL_RELOAD)
 """After these nothing of the rows before is left."""
 
 
@@ -159,7 +158,7 @@ def late_columns(plan: LoadPlan, change: SchemaChange) -> tuple[LateColumn, ...]
     Returns:
         They, the latest last.
     """
-    if plan.decision in _ANEW:
+    if plan.decision.anew:
         return ()
     last = plan.target.last_load
     known = {each.name: each for each in (last.late_columns if last is not None else ())}
@@ -179,7 +178,7 @@ def reached(columns: tuple[LateColumn, ...], low: CursorValue | None) -> tuple[L
 
 def floor_after(plan: LoadPlan) -> CursorValue | None:
     """Below what value the loads after a plan must not look again; None when nobody set a mark by hand."""
-    return None if plan.decision in _ANEW else _floor(plan.target.last_load)
+    return None if plan.decision.anew else _floor(plan.target.last_load)
 
 
 def _floor(last: CommitRecord | None) -> CursorValue | None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 from hwm_magics.core.commit_info import LogEntry, written
 from hwm_magics.core.decided import (
     MANY_SMALL_FILES,
-    SMALL_FILE,
     AppendRows,
     ApplyTransform,
     CheckSchema,
@@ -31,6 +30,7 @@ from hwm_magics.engines.delta_log import LogReader
 from hwm_magics.engines.delta_open import Address
 from hwm_magics.engines.delta_read import arrow_schema_of, select
 from hwm_magics.engines.delta_sql import bounded, condition
+from hwm_magics.engines.delta_upkeep import DeltaUpkeep
 from hwm_magics.engines.delta_write import Feed, commit, commit_properties, translated, writer_properties
 from hwm_magics.engines.planned import compared_by, cursor_of, record_of
 from hwm_magics.errors import CommitConflictError, CommitError, ConfigError, clean_message
@@ -295,7 +295,7 @@ class Execution:
         try:
             if step.z_order:
                 table.optimize.z_order(list(step.z_order))
-            elif _small_files(table) >= MANY_SMALL_FILES:
+            elif DeltaUpkeep(table).files().small >= MANY_SMALL_FILES:
                 table.optimize.compact()
         except Exception as error:  # noqa: BLE001 - delta-rs raises several classes, and the load has succeeded
             self._outcome.warnings += (
@@ -324,13 +324,6 @@ def commit_mark(table: DeltaTable, record: CommitRecord, run: RunContext) -> int
     if version is None:
         raise CommitError("the watermark was not committed", hint="run it again")
     return version
-
-
-def _small_files(table: DeltaTable) -> int:
-    import pyarrow as pa
-
-    sizes = pa.table(table.get_add_actions()).column("size_bytes").to_pylist()
-    return sum(1 for size in sizes if size < SMALL_FILE)
 
 
 def _create(address: Address, step: CreateTable, schema: pa.Schema, record: CommitRecord) -> DeltaTable:

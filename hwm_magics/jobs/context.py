@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hwm_magics.config.durations import parse_duration
 from hwm_magics.config.project import Project, find_project, read_connections
 from hwm_magics.connections.base import Connection, DatabaseConnection
 from hwm_magics.connections.objects import ObjectConnection, recognise
@@ -31,7 +33,9 @@ __all__ = [
     "as_connection",
     "check_params",
     "is_notebook",
+    "only",
     "override",
+    "read_duration",
     "read_file",
     "read_params",
     "read_window",
@@ -104,6 +108,34 @@ def read_window(text: str) -> tuple[str, str]:
             f"--backfill {text!r} is not LOW..HIGH", hint="for example: --backfill 2024-01-01..2024-01-31"
         )
     return low, high
+
+
+def read_duration(flag: str, text: str, *, example: str) -> timedelta:
+    """What a flag says as a duration, such as ``90s`` or ``7d``.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise ConfigError(f"{flag} {text!r}: {error}", hint=f"for example: {flag} {example}") from None
+
+
+def only(loads: Sequence[LoadSpec], told: str, *, choose: str = "add --node,") -> LoadSpec:
+    """The one load that something is about.
+
+    Args:
+        loads: The loads that were taken.
+        told: What is wrong where there are several.
+        choose: How one of them is chosen.
+
+    Raises:
+        ConfigError: There are several.
+    """
+    if len(loads) != 1:
+        raise ConfigError(told, hint=f"{choose} one of {', '.join(load.node for load in loads)}")
+    return loads[0]
 
 
 def as_connection(name: str, given: object) -> Connection | None:

@@ -13,6 +13,7 @@ from hwm_magics.connections.secrets import scrub
 from hwm_magics.connections.sql import SqlConnection
 from hwm_magics.core.cursor import Scalar
 from hwm_magics.core.observed import Existence
+from hwm_magics.core.words import counted
 from hwm_magics.errors import ConfigError, CursorColumnError, HwmError
 from hwm_magics.jobs.checks import Check, State
 from hwm_magics.jobs.context import LoadContext
@@ -54,7 +55,7 @@ class Health:
             for c in self.checks
         ]
         bad = sum(check.state is State.BAD for check in self.checks)
-        title = "All is well" if not bad else f"{bad} thing{'s' if bad > 1 else ''} to see to"
+        title = "All is well" if not bad else f"{counted(bad, 'thing')} to see to"
         return Table(title, ("state", "of", "what", "seen", "what to do"), tuple(rows))
 
     @property

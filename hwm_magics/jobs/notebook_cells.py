@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from hwm_magics.config.yaml_loader import as_mapping
 from hwm_magics.errors import ConfigError
 from hwm_magics.jobs.load_options import read_line
 
@@ -129,21 +130,17 @@ def read_notebook(text: str, name: str = "the notebook") -> Notebook:
         raise ConfigError(
             f"{name} is no notebook: its cells are no list", hint="open it in Jupyter and save it"
         )
-    metadata = _mapping(found.get("metadata"))
-    spec = _mapping(metadata.get("kernelspec"))
-    language = spec.get("language") or _mapping(metadata.get("language_info")).get("name") or ""
+    metadata = as_mapping(found.get("metadata"))
+    spec = as_mapping(metadata.get("kernelspec"))
+    language = spec.get("language") or as_mapping(metadata.get("language_info")).get("name") or ""
     return Notebook(name, tuple(_cells(cells)), str(language).lower(), str(spec.get("name") or ""))
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _cells(raw: list[Mapping[str, Any]]) -> Iterator[Cell]:
     for number, each in enumerate(raw, 1):
         source = each.get("source", "")
         text = "".join(map(str, source)) if isinstance(source, list) else str(source)
-        told = _mapping(each.get("metadata")).get("tags")
+        told = as_mapping(each.get("metadata")).get("tags")
         tags = told if isinstance(told, list) else []
         identity = str(each.get("id") or "")
         if each.get("cell_type") != "code" or not text.strip():

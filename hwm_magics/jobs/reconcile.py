@@ -93,10 +93,7 @@ class Reconciliation:
     @property
     def agrees(self) -> bool:
         """Whether nothing is missing and nothing is there that should not be."""
-        return all(
-            gap.missing == 0 and gap.extra == gap.changed if gap.missing is not None else False
-            for gap in self.gaps
-        )
+        return all(gap.missing == 0 and gap.extra == gap.changed for gap in self.gaps)
 
     @property
     def text(self) -> str:

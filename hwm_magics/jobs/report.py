@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from hwm_magics.connections.secrets import MASK, scrub
@@ -19,6 +17,7 @@ from hwm_magics.core.words import counted
 from hwm_magics.errors import ConfigError, HwmError, LoadCancelled, StalePlanError
 from hwm_magics.jobs.failures import sealed
 from hwm_magics.jobs.states import Errand, JobStatus
+from hwm_magics.jobs.this_notebook import named_by_jupyter
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -224,8 +223,7 @@ def job_receipt(job: LoadJob) -> Receipt | None:
 
 def _onwards() -> str:
     """How the notebook runs without a click."""
-    # Jupyter's server tells its kernels which file they belong to.
-    name = PurePath(os.environ.get("JPY_SESSION_NAME", "")).name
+    name = named_by_jupyter().name
     book = name if name.endswith(".ipynb") else "this-notebook.ipynb"
     return f"As a job the notebook runs as it stands: papermill {book} out.ipynb"
 

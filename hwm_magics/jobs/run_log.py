@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hwm_magics.jobs.load_jobs import LoadJobs
     from hwm_magics.jobs.retries import Retry
 
-__all__ = ["JsonLog", "RunLog", "TextLog"]
+__all__ = ["JsonLog", "Once", "RunLog", "TextLog"]
 
 PROGRESS_EVERY = 2.0
 """Seconds between two progress events of a node."""
@@ -34,19 +34,21 @@ class RunLog(Protocol):
         """A context that gives a function to call now and then, while the jobs run."""
 
 
-class _Once:
+class Once:
     """Which events of which nodes were told."""
 
     def __init__(self) -> None:
         self._told: set[tuple[str, str]] = set()
 
     def first(self, job: LoadJob, what: str) -> bool:
+        """Whether it is the first time that this is asked."""
         key = (job.spec.node, what)
         new = key not in self._told
         self._told.add(key)
         return new
 
     def told(self, job: LoadJob, what: str) -> bool:
+        """Whether it was asked before."""
         return (job.spec.node, what) in self._told
 
 
@@ -78,7 +80,7 @@ class TextLog:
         self._fail = fail
         self._note = note
         self._quiet = quiet
-        self._once = _Once()
+        self._once = Once()
 
     def follow(self) -> None:
         """Tell what is new."""
@@ -149,7 +151,7 @@ class JsonLog:
         self._jobs = jobs
         self._retried = retried
         self._write = write
-        self._once = _Once()
+        self._once = Once()
         self._last: dict[str, float] = {}
 
     def follow(self) -> None:

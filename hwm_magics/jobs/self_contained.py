@@ -7,7 +7,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from hwm_magics.config.yaml_loader import load_yaml
+from hwm_magics.config.project import under_connections
+from hwm_magics.config.yaml_loader import as_mapping, load_yaml
 from hwm_magics.errors import ConfigError
 from hwm_magics.jobs.notebook_cells import Cell, CellKind, Notebook
 
@@ -211,9 +212,7 @@ class _Reasons:
 
     def _connections(self, cell: Cell) -> Iterator[str]:
         value = _yaml(cell)
-        if isinstance(value, Mapping):
-            inner = value.get("connections") if set(value) == {"connections"} else value
-            self.connections.update(inner if isinstance(inner, Mapping) else ())
+        self.connections.update(as_mapping(under_connections(value)))
         yield from self._references(cell, value, {})
 
     def _load(self, cell: Cell) -> Iterator[str]:
@@ -224,9 +223,8 @@ class _Reasons:
             given = set()
         declared: dict[str, object] = {}
         for node in nodes_of(value):
-            declared.update(_mapping(node.get("params")))
-        if isinstance(value, Mapping):
-            declared.update(_mapping(value.get("params")))
+            declared.update(as_mapping(node.get("params")))
+        declared.update(as_mapping(as_mapping(value).get("params")))
         for node in nodes_of(value):
             yield from self._node(cell, node)
         for name in sorted(given):
@@ -238,7 +236,7 @@ class _Reasons:
         if isinstance(transform, str) and ":" not in transform:
             yield f"cell {cell.number}: transform: {transform} is a function of the notebook"
         for side in ("read", "write"):
-            name = _mapping(node.get(side)).get("connection")
+            name = as_mapping(node.get(side)).get("connection")
             if not isinstance(name, str) or name in self.connections or "${" in name:
                 continue
             where = self._where(cell, name)
@@ -295,10 +293,6 @@ def _yaml(cell: Cell) -> object:
         return load_yaml(cell.body, offset=cell.offset, sensitive=True).value
     except ConfigError:
         return None
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def nodes_of(value: object) -> Iterator[Mapping[str, object]]:

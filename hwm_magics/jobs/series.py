@@ -12,6 +12,7 @@ from hwm_magics.connections.secrets import scrub
 from hwm_magics.core.commit_info import written
 from hwm_magics.core.moments import has_zone, moment, span
 from hwm_magics.core.observed import CommitRecord
+from hwm_magics.core.words import counted
 
 __all__ = ["Pause", "Point", "Series", "series_of"]
 
@@ -85,7 +86,7 @@ class Series:
         known = [point.rows for point in self.points if point.rows is not None]
         count = len(self.points)
         told = [
-            f"{count} load{'s' if count != 1 else ''} of {self.node}, {first.at:%Y-%m-%d %H:%M}"
+            f"{counted(count, 'load')} of {self.node}, {first.at:%Y-%m-%d %H:%M}"
             + (f" to {last.at:%Y-%m-%d %H:%M}" if count > 1 else "")
             + f" UTC: {sum(known):,} rows"
             + (f", {min(known):,} to {max(known):,} a load" if len(known) > 1 else "")
@@ -104,9 +105,8 @@ class Series:
             )
         if self.pauses:
             longest = max(self.pauses, key=lambda pause: pause.end - pause.start)
-            many = len(self.pauses)
             told.append(
-                f"{many} long pause{'s' if many != 1 else ''}, at most "
+                f"{counted(len(self.pauses), 'long pause')}, at most "
                 f"{span(longest.end - longest.start)} from {longest.start:%Y-%m-%d %H:%M}"
             )
         return "; ".join(told) + "."

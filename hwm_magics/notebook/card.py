@@ -82,12 +82,12 @@ class Card:
             {
                 "Run": self._run,
                 "Replace all rows": self._run,
-                "Dry run": self._only(self.jobs.check),
-                "Count": self._only(self.jobs.count_rows),
-                "Refresh": self._only(self.jobs.refresh),
-                "Full reload…": self._only(lambda: self.jobs.refresh(reload=True)),
-                "Back": self._only(lambda: self.jobs.refresh(reload=False)),
-                "Cancel": self._cancel,
+                "Dry run": self.jobs.check,
+                "Count": self.jobs.count_rows,
+                "Refresh": self.jobs.refresh,
+                "Full reload…": lambda: self.jobs.refresh(reload=True),
+                "Back": lambda: self.jobs.refresh(reload=False),
+                "Cancel": self.jobs.cancel,
             }
         )
         self._offer(self.controls)
@@ -111,13 +111,6 @@ class Card:
         if self.jobs.status in (JobStatus.PLANNED, JobStatus.STALE):
             self.jobs.cancel("put away, as its cell was run again")
 
-    @staticmethod
-    def _only(begin: Callable[[], object]) -> Callable[[], None]:
-        def press() -> None:
-            begin()
-
-        return press
-
     def _run(self) -> None:
         wanted = self._wanted()
         field = self.controls.confirmation if self.controls is not None else None
@@ -125,9 +118,6 @@ class Card:
             self._say(f"Not started: type {wanted} into the field first; all its rows will be replaced.")
             return
         self.jobs.start()
-
-    def _cancel(self) -> None:
-        self.jobs.cancel()
 
     def _writing(self) -> list[LoadJob]:
         return [job for job in self.jobs if job.plan is not None and job.plan.writes and not job.status.ended]

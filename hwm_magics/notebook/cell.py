@@ -140,27 +140,23 @@ def _run(jobs: LoadJobs, front: Front, *, plan_first: bool) -> None:
 class _Printed:
     """A run in a terminal, where nothing shown can be replaced: each plan, then what came of it."""
 
-    def __init__(self, jobs: LoadJobs, front: Front) -> None:
+    def __init__(self, jobs: LoadJobs, front: Front, *, plans: bool = True) -> None:
+        from hwm_magics.jobs.run_log import Once
+
         self._jobs = jobs
         self._front = front
-        self._told: set[tuple[str, str]] = set()
+        self._plans = plans
+        self._once = Once()
 
     def follow(self) -> None:
         from hwm_magics.core.render import to_text
         from hwm_magics.jobs.report import outcome, plan_told
 
         for job in self._jobs:
-            if job.plan is not None and self._first(job, "plan"):
+            if self._plans and job.plan is not None and self._once.first(job, "plan"):
                 self._front.say(to_text(plan_told(job.plan)))
-            if job.status is JobStatus.SUCCEEDED and self._first(job, "end"):
+            if job.status is JobStatus.SUCCEEDED and self._once.first(job, "end"):
                 self._front.say("\n".join([f"{job.status.value} · {outcome(job)[0]}", *outcome(job)[1:]]))
-
-    def _first(self, job: LoadJob, what: str) -> bool:
-        key = (job.spec.node, what)
-        if key in self._told:
-            return False
-        self._told.add(key)
-        return True
 
 
 def _prompt(jobs: LoadJobs, front: Front) -> None:
@@ -182,10 +178,8 @@ def _prompt(jobs: LoadJobs, front: Front) -> None:
         jobs.cancel()
         front.say("Not run; nothing was written.")
         return
-    printed = _Printed(jobs, front)
-    for job in jobs:
-        printed._first(job, "plan")  # noqa: SLF001 - its plan was shown before the question
-    stop = jobs.on_change(printed.follow)
+    # The plans were shown before the question.
+    stop = jobs.on_change(_Printed(jobs, front, plans=False).follow)
     try:
         jobs.run()
     finally:

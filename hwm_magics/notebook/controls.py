@@ -12,8 +12,8 @@ __all__ = ["WIDGET_VIEW", "Controls", "Press"]
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
-Press = Callable[[], None]
-"""What a button does."""
+Press = Callable[[], object]
+"""What a button does; what it returns is not looked at."""
 
 # A front end marks a widget whose kernel is gone; no script of ours could say so.
 _GONE = (

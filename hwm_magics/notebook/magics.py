@@ -270,6 +270,7 @@ class HwmMagics(Magics):
     @guarded
     def hwm_watermark(self, line: str) -> Table | None:
         """Show a load's watermark, or settle it by hand."""
+        from hwm_magics.jobs.context import only
         from hwm_magics.jobs.report import next_load
         from hwm_magics.jobs.tables import status_table
 
@@ -281,14 +282,12 @@ class HwmMagics(Magics):
             raise ConfigError("--set and --adopt contradict each other", hint="give one of them")
         context, loads = self.loads_of(options)
         if options.adopt or options.value is not None:
-            if len(loads) != 1:
-                names = ", ".join(load.node for load in loads)
-                raise ConfigError("a watermark belongs to one node", hint=f"add --node, one of {names}")
-            record = context.workspace.set_watermark(loads[0], options.value)
+            load = only(loads, "a watermark belongs to one node")
+            record = context.workspace.set_watermark(load, options.value)
             mark = record.watermark
             told = f"{mark.column} = {mark}" if mark is not None else "none"
             say(f"{record.node}: the watermark is now {told} (version {record.version})")
-            say(next_load(context.workspace, loads[0]))
+            say(next_load(context.workspace, load))
             return None
         return status_table([context.workspace.status(load) for load in loads])
 

@@ -8,8 +8,6 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hwm_magics.core.render import escape, seen
-
 if TYPE_CHECKING:
     from hwm_magics.jobs.load_jobs import LoadJobs
 
@@ -51,9 +49,6 @@ class Summary:
         live: Whether an output can be replaced later; a terminal can't.
         interval: The shortest time between two updates, in seconds.
         clock: For tests.
-
-    Attributes:
-        note: A sentence that is added; "" for none.
     """
 
     def __init__(
@@ -66,7 +61,6 @@ class Summary:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.jobs = jobs
-        self.note = ""
         self._publish = publish
         self._live = live
         self._interval = interval
@@ -103,9 +97,5 @@ class Summary:
         from hwm_magics.jobs.report import jobs_bundle
 
         data = jobs_bundle(self.jobs)
-        if self.note:
-            data["text/html"] += f"<p>{escape(self.note)}</p>"
-            data["text/markdown"] += f"\n\n{escape(self.note)}"
-            data["text/plain"] += f"\n{seen(self.note)}"
         data["text/html"] = _HIDE_DEAD + data["text/html"]
         return data

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_magic, magics_class
 
-from hwm_magics.errors import ConfigError
 from hwm_magics.notebook.magics import guarded, say
 from hwm_magics.notebook.options import BACKFILL, MAINTAIN, RECONCILE, ROLLBACK, WHICH, arguments, magic
 
 if TYPE_CHECKING:
-    from hwm_magics.core.specs import LoadSpec
     from hwm_magics.jobs.load_job import LoadJob
     from hwm_magics.jobs.load_jobs import LoadJobs
     from hwm_magics.jobs.upkeep import Maintenance, Rollback
     from hwm_magics.notebook.magics import HwmMagics
 
 __all__ = ["UpkeepMagics"]
+
+_ONE = "this is for one node"
 
 
 @magics_class
@@ -41,43 +41,42 @@ class UpkeepMagics(Magics):
     @guarded
     def hwm_backfill(self, line: str) -> LoadJob | LoadJobs | None:
         """Load a window of the cursor again; the watermark stays."""
-        from hwm_magics.jobs.context import read_window
+        from hwm_magics.jobs.context import only, read_window
 
         options = arguments(self.hwm_backfill, line)
         if options.help or options.window is None:
             self._loads.show_help(self, "hwm_backfill")
             return None
         window = read_window(options.window)
-        return self._loads.load_again(options, self._one(options), window)
+        _, loads = self._loads.loads_of(options)
+        return self._loads.load_again(options, only(loads, _ONE), window)
 
     @magic(line_magic, *ROLLBACK, *WHICH)
     @guarded
     def hwm_rollback(self, line: str) -> None:
         """Restore a load's target to an earlier version."""
+        from hwm_magics.jobs.context import only
         from hwm_magics.jobs.upkeep import plan_rollback
 
         options = arguments(self.hwm_rollback, line)
         if options.help:
             self._loads.show_help(self, "hwm_rollback")
             return
-        context, _ = self._loads.loads_of(options)
-        self._carry_out(plan_rollback(context.workspace, self._one(options), options.to), run=options.run)
+        context, loads = self._loads.loads_of(options)
+        self._carry_out(plan_rollback(context.workspace, only(loads, _ONE), options.to), run=options.run)
 
     @magic(line_magic, *MAINTAIN, *WHICH)
     @guarded
     def hwm_maintain(self, line: str) -> None:
         """Look after the files of a load's target."""
-        from hwm_magics.config.durations import parse_duration
+        from hwm_magics.jobs.context import read_duration
         from hwm_magics.jobs.upkeep import plan_maintenance
 
         options = arguments(self.hwm_maintain, line)
         if options.help:
             self._loads.show_help(self, "hwm_maintain")
             return
-        try:
-            older = parse_duration(options.older)
-        except ValueError as error:
-            raise ConfigError(f"--older {options.older!r}: {error}", hint="for example: --older 7d") from None
+        older = read_duration("--older", options.older, example="7d")
         context, loads = self._loads.loads_of(options)
         for load in loads:
             plan = plan_maintenance(
@@ -109,10 +108,3 @@ class UpkeepMagics(Magics):
         if not plan.does_something:
             return
         say(plan.run() if run else "Nothing was done: --run does it.")
-
-    def _one(self, options: Any) -> LoadSpec:
-        _, loads = self._loads.loads_of(options)
-        if len(loads) != 1:
-            names = ", ".join(load.node for load in loads)
-            raise ConfigError("this is for one node", hint=f"add --node, one of {names}")
-        return loads[0]

@@ -9,13 +9,14 @@ from typing import Any
 
 from hwm_magics.config.defaults import Defaults
 from hwm_magics.config.schema import Body, read_body
+from hwm_magics.config.yaml_loader import as_mapping
 from hwm_magics.connections.registry import Connections
 from hwm_magics.core.cursor import Scalar
 from hwm_magics.errors import ConfigError
 from hwm_magics.jobs.context import Overrides, override
 from hwm_magics.jobs.export.job import Node
 from hwm_magics.jobs.export.params import Asked
-from hwm_magics.jobs.export.written import Written, mapping
+from hwm_magics.jobs.export.written import Written
 from hwm_magics.jobs.export.yaml_text import below, to_yaml
 from hwm_magics.jobs.order import in_order
 
@@ -109,7 +110,7 @@ class Baking:
             raise
 
     def _merged(self, value: object) -> object:
-        plain = {key: mapping(self.project.defaults.get(key)) for key in ("read", "write")}
+        plain = {key: as_mapping(self.project.defaults.get(key)) for key in ("read", "write")}
         engine = self.project.defaults.get("engine")
 
         def node(raw: Any, *, engine_known: bool) -> Any:
@@ -120,7 +121,7 @@ class Baking:
                 merged.setdefault("engine", engine)
             for key, default in plain.items():
                 if default:
-                    merged[key] = below(mapping(raw.get(key)), default)
+                    merged[key] = below(as_mapping(raw.get(key)), default)
             return merged
 
         if isinstance(value, list):

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
-from hwm_magics.config.yaml_loader import load_yaml
+from hwm_magics.config.project import under_connections
+from hwm_magics.config.yaml_loader import as_mapping, load_yaml
 from hwm_magics.errors import ConfigError
 from hwm_magics.jobs.export.artefact import Artefact, File
 from hwm_magics.jobs.export.common import module_files, needed, notes, requirements_file
@@ -86,9 +86,7 @@ class _Writer:
         yield f"# Cell {piece.number}\n{text}\n"
 
     def _connections(self, piece: Piece) -> Iterator[str]:
-        value = load_yaml(piece.text, sensitive=True).value
-        found = value if isinstance(value, Mapping) else {}
-        inner = found["connections"] if set(found) == {"connections"} else found
+        inner = as_mapping(under_connections(load_yaml(piece.text, sensitive=True).value))
         names = references(inner)
         if names:
             raise ConfigError(
@@ -117,8 +115,8 @@ class _Writer:
         yield f"{target}run({', '.join(words)})"
 
     def _params(self, line: list[str], value: object) -> str:
-        declared = {str(name) for node in nodes_of(value) for name in _mapping(node.get("params"))}
-        declared |= set(_mapping(_mapping(value).get("params")))
+        declared = {str(name) for node in nodes_of(value) for name in as_mapping(node.get("params"))}
+        declared |= set(as_mapping(as_mapping(value).get("params")))
         given = {name: python_value(text) for name, _, text in (each.partition("=") for each in line)}
         for name in sorted(references(value) | declared):
             if self.job.reasons and (name in self.job.params or name in self.assigned):
@@ -130,7 +128,7 @@ class _Writer:
     def _variables(self, value: object) -> set[str]:
         """The connections that are variables of the code above."""
         named = {
-            str(_mapping(node.get(side)).get("connection"))
+            str(as_mapping(node.get(side)).get("connection"))
             for node in nodes_of(value)
             for side in ("read", "write")
         }
@@ -145,10 +143,6 @@ class _Writer:
                 node["transform"] = f"__main__:{transform}"
                 changed = True
         return to_yaml(value) if changed else text
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _plain(value: object) -> object:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hwm_magics.config.project import Project, find_file, read_project
-from hwm_magics.config.yaml_loader import load_yaml
+from hwm_magics.config.project import Project, find_file, read_project, under_connections
+from hwm_magics.config.yaml_loader import as_mapping, load_yaml
 from hwm_magics.jobs.drivers import ENGINES, Need, needs_of
 from hwm_magics.jobs.export.params import Asked
 from hwm_magics.jobs.self_contained import nodes_of
@@ -19,7 +19,6 @@ __all__ = [
     "absolute",
     "all_needs",
     "is_local",
-    "mapping",
     "read_written",
     "settings_of",
     "used",
@@ -73,18 +72,13 @@ def read_written(folder: Path) -> Written:
     if path is None:
         return Written()
     value = load_yaml(path.read_text(encoding="utf-8-sig"), what=str(path), sensitive=True).value
-    found = value if isinstance(value, Mapping) else {}
-    return Written(path, mapping(found.get("connections")), mapping(found.get("defaults")))
-
-
-def mapping(value: object) -> Mapping[str, Any]:
-    """A value that should be a mapping; an empty one where it is not."""
-    return value if isinstance(value, Mapping) else {}
+    found = as_mapping(value)
+    return Written(path, as_mapping(found.get("connections")), as_mapping(found.get("defaults")))
 
 
 def absolute(settings: Any, base: Path) -> Mapping[str, Any]:
     """A connection with its local paths absolute: relative ones would mean another place from elsewhere."""
-    found = dict(mapping(settings))
+    found = dict(as_mapping(settings))
     for key in _PATHS.get(str(found.get("type")), ()):
         if key in found:
             found[key] = _place(found[key], base)
@@ -111,10 +105,10 @@ def used(asked: list[Asked], project: Written) -> tuple[str, ...]:
     """The connections of ``hwm.yaml`` that the loads name."""
     names: set[str] = set()
     for side in ("read", "write"):
-        default = mapping(project.defaults.get(side)).get("connection")
+        default = as_mapping(project.defaults.get(side)).get("connection")
         for one in asked:
             for node in nodes_of(one.value):
-                name = str(mapping(node.get(side)).get("connection", default))
+                name = str(as_mapping(node.get(side)).get("connection", default))
                 if "${" in name:
                     return project.names
                 names.add(name)
@@ -123,12 +117,9 @@ def used(asked: list[Asked], project: Written) -> tuple[str, ...]:
 
 def settings_of(text: str) -> Iterator[tuple[str, Any]]:
     """The connections of a ``%%hwm_connections`` cell, as written."""
-    value = load_yaml(text, sensitive=True).value
-    found = mapping(value)
-    if set(found) == {"connections"}:
-        found = mapping(found["connections"])
+    found = as_mapping(under_connections(load_yaml(text, sensitive=True).value))
     for name, each in found.items():
-        yield str(name), mapping(each)
+        yield str(name), as_mapping(each)
 
 
 def all_needs(
