@@ -12,7 +12,6 @@ from hwm_magics.core.commit_info import LogEntry, decode, encode, written
 from hwm_magics.core.cursor import CursorKind, CursorValue
 from hwm_magics.core.decided import (
     MANY_SMALL_FILES,
-    SMALL_FILE,
     AppendRows,
     ApplyTransform,
     CheckSchema,
@@ -50,6 +49,7 @@ from hwm_magics.engines.spark_held import HeldRows, overlapping
 from hwm_magics.engines.spark_history import find_run, has_newer, moment_of
 from hwm_magics.engines.spark_open import SparkAddress, location_of, plain_location
 from hwm_magics.engines.spark_sql import DIALECT, ddl, literal, name_of, properties_clause, quote, text
+from hwm_magics.engines.spark_upkeep import SparkUpkeep
 from hwm_magics.errors import (
     BlockedError,
     CommitConflictError,
@@ -551,19 +551,16 @@ class Execution:
 
     def _optimize(self, step: OptimizeTable) -> None:
         """After the commit: the rows are safe, so a failure here is a warning."""
-        if self._outcome.status != "loaded" or not (step.z_order or self._many_small_files()):
+        version = self._outcome.version
+        if self._outcome.status != "loaded" or version is None:
             return
+        upkeep = SparkUpkeep(self._session, self._address, version)
         try:
+            if not step.z_order and upkeep.files().small < MANY_SMALL_FILES:
+                return
             self._job(lambda: self._session.sql(f"OPTIMIZE {self._address.reference}").collect())
         except Exception as error:  # noqa: BLE001 - Spark raises several classes, and the load has succeeded
             self._outcome.warnings += (f"the load is committed, and optimizing failed: {first_line(error)}",)
-
-    def _many_small_files(self) -> bool:
-        found = self._session.sql(f"DESCRIBE DETAIL {self._address.reference}").select(
-            "numFiles", "sizeInBytes"
-        )
-        files, size = found.collect()[0]
-        return bool(files >= MANY_SMALL_FILES and size < files * SMALL_FILE)
 
     # How Spark is asked
 

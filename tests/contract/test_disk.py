@@ -14,7 +14,7 @@ from fakes.workspace import Bench
 
 from hwm_magics.core.observed import Existence
 from hwm_magics.engines.local_catalog import FOLDER, LocalCatalog
-from hwm_magics.errors import BlockedError, ConfigError, TargetUnknownError
+from hwm_magics.errors import BlockedError, CommitError, ConfigError, TargetUnknownError
 
 ON_DISK = [name for name, kind in CASES.items() if issubclass(kind, DiskCase)]
 
@@ -199,6 +199,25 @@ def test_small_files_are_compacted_where_asked_and_the_mark_stays(case, bench, d
     assert len(case.rows()) == 24
     operations = [text for text in case.log_texts() if '"OPTIMIZE"' in text]
     assert operations
+    assert bench.load(spec).status == "nothing_new"
+
+
+def test_files_that_cannot_be_counted_after_the_commit_are_a_warning(case, bench, db, monkeypatch):
+    from hwm_magics.engines.delta_upkeep import DeltaUpkeep
+    from hwm_magics.engines.spark_upkeep import SparkUpkeep
+
+    def refuse(_self):
+        raise CommitError("the store is away", hint="try again")
+
+    for upkeep in (DeltaUpkeep, SparkUpkeep):
+        monkeypatch.setattr(upkeep, "files", refuse)
+    spec = a_spec(optimize_write=True)
+    db.insert(a_row(db, 1))
+    found = bench.load(spec)
+    assert found.status == "loaded"
+    (warning,) = found.warnings
+    assert "the load is committed, and optimizing failed: the store is away" in warning
+    assert len(case.rows()) == 1
     assert bench.load(spec).status == "nothing_new"
 
 
