@@ -147,6 +147,13 @@ def test_the_first_runs_query_is_read_until_the_goal():
     assert "'2024-06-27 23:50:00'" in display(plan.incremental_statement)
 
 
+def test_the_rows_that_are_counted_are_those_of_all_windows_that_are_left():
+    plan = a_plan([FIRST, at("00:00:00", 28)], LONGER, FIRST, 1, at("00:00:00", 28))
+    counted = display(plan.count_statement)
+    assert "> '2024-06-01 00:00:00'" in counted
+    assert "<= '2024-06-28 00:00:00'" in counted
+
+
 def test_a_load_without_chunks_any_more_brings_the_rest_in_one_commit():
     plan = a_plan([FIRST, at("00:00:00", 28)], None, FIRST, 4, at("00:00:00", 28))
     assert (plan.decision, plan.chunk.number, plan.chunk.left) == ("RESUME", 5, 0)
