@@ -19,7 +19,7 @@ from hwm_magics.core.cursor import CursorType, CursorValue
 from hwm_magics.core.decided import Decision, LoadPlan, LoadResult, ReadRows
 from hwm_magics.core.intent import Intent, cursor_spec, intend
 from hwm_magics.core.observed import CommitRecord, Existence, LateColumn, TargetState, Watermark
-from hwm_magics.core.plan import moves, plan_load
+from hwm_magics.core.plan import continues, moves, plan_load
 from hwm_magics.core.query import CursorExpression, SourceQuery, Way, prepare
 from hwm_magics.core.specs import LoadSpec, ReadSpec
 from hwm_magics.core.statement import Param
@@ -84,7 +84,7 @@ class TargetStatus:
         version: Its version.
         watermark: Its mark, and where it was found; None without one.
         last: The last load that holds; None for none.
-        events: What others did to its rows since, as sentences.
+        events: Whether its first load is unfinished, and what others did to its rows since, as sentences.
     """
 
     node: str
@@ -223,14 +223,16 @@ class Workspace:
         on_progress: Callable[[Progress], None] | None = None,
         on_plan: Callable[[LoadPlan], None] | None = None,
     ) -> LoadResult:
-        """Plan and carry the plan out: one read, one commit.
+        """Plan and carry the plan out: one read, one commit. Of a first load in chunks that is the next chunk;
+        :class:`hwm_magics.jobs.chunks.InChunks` makes them all.
 
         A load that loses a race to another of the same node looks again and starts anew, at most
         :data:`MOST_RETRIES` times.
 
         Args:
             spec: What was asked for.
-            approved: The plan that a person approved; anything but a moved window refuses it.
+            approved: The plan that a person approved; anything but a moved window refuses it. A first load
+                in chunks that was approved may also go on where it was broken off.
             dry_run: Read and check the first rows, and write nothing.
             cancelled: Set it to stop the load before its commit.
             on_progress: Told how far it has come, from this thread.
@@ -269,7 +271,9 @@ class Workspace:
                     continue
             if attempt and result.status == "nothing_new":
                 result = replace(result, status="already_loaded")
-            return replace(result, retries=attempt, seconds=time.perf_counter() - started)
+            chunks = 1 if plan.chunk is not None and result.status == "loaded" else 0
+            seconds = time.perf_counter() - started
+            return replace(result, retries=attempt, seconds=seconds, chunks=chunks)
         raise AssertionError("unreachable")  # pragma: no cover - the loop returns or raises
 
     def status(self, spec: LoadSpec) -> TargetStatus:
@@ -280,6 +284,9 @@ class Workspace:
         if mark is None and state.max_cursor is not None and spec.read.cursor is not None:
             mark = Watermark(spec.read.cursor.column, state.max_cursor, "data")
         events = tuple(event.text for event in state.events) + state.restores
+        if last is not None and last.unfinished is not None:
+            told = f"the first load is unfinished: it has come to {last.watermark}, of {last.unfinished.goal}"
+            events = (f"{told}; the next run goes on", *events)
         return TargetStatus(
             spec.node, state.location, state.existence, state.evidence, state.version, mark, last, events
         )
@@ -435,6 +442,8 @@ def _request(spec: LoadSpec, query: SourceQuery, intent: Intent, values: tuple[P
         initial_value=cursor.initial_value if cursor is not None and intent.low is None else None,
         target_values=values,
         keys=spec.write.keys,
+        lowest=spec.write.chunk is not None and intent.decision is Decision.FIRST_RUN,
+        goal=intent.resumes.goal if intent.resumes is not None else None,
     )
 
 
@@ -469,6 +478,8 @@ def _reads_by_itself(ready: Prepared) -> bool:
 
 def _check_fresh(approved: LoadPlan, plan: LoadPlan, *, retried: bool) -> None:
     """Refuse a plan that is not what was approved. A window that grew is; a lost race moves the version."""
+    if continues(approved, plan) and approved.target.events == plan.target.events:
+        return
     told = ""
     if approved.decision is not plan.decision and plan.decision is not Decision.NO_CHANGES:
         told = f"the decision was {approved.decision} and is now {plan.decision}: {plan.reason}"

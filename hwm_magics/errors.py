@@ -112,6 +112,10 @@ class HwmError(Exception):
         message: What failed and the value seen.
         hint: What to do about it.
 
+    Attributes:
+        committed: Of a first load in chunks: what those that were committed before came to
+            (:class:`~hwm_magics.core.decided.LoadResult`); None otherwise.
+
     In IPython it is shown as a few clean lines, and the cell still fails;
     ``%hwm_debug`` shows the chained traceback.
     """
@@ -122,6 +126,7 @@ class HwmError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.committed: object = None
 
     def __str__(self) -> str:
         return f"{self.message}\n  → {self.hint}" if self.hint else self.message

@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from decimal import Decimal
 
-__all__ = ["CALENDAR_DAYS", "UNITS", "parse_duration", "parse_lag", "span"]
+__all__ = ["CALENDAR_DAYS", "UNITS", "parse_duration", "parse_lag", "parse_step", "span"]
 
 UNITS = {
     "ms": timedelta(milliseconds=1),
@@ -130,6 +130,19 @@ def parse_lag(value: object) -> timedelta | int:
     if count < 0:
         raise ValueError(f"{count} is negative: a lag looks back from the watermark, so write {-count}")
     return count or timedelta()
+
+
+def parse_step(value: object) -> timedelta | int:
+    """How far a chunk reaches: a duration for times, a count for numbers; more than nothing.
+
+    Raises:
+        ValueError: It is neither, or nothing.
+    """
+    negative = isinstance(value, int | str) and str(value).strip()[:1] == "-"
+    step = timedelta() if negative else parse_lag(value)
+    if not step:
+        raise ValueError(f"{value} is no step: write how far a chunk reaches, such as 30d, or 1000000")
+    return step
 
 
 def span(count: int, unit: str) -> timedelta:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import PlainValidator
 from pydantic_core import PydanticCustomError
 
-from hwm_magics.config.durations import parse_duration, parse_lag
+from hwm_magics.config.durations import parse_duration, parse_lag, parse_step
 from hwm_magics.config.excerpts import show_value
 from hwm_magics.config.interpolation import UNRESOLVED, BadReferenceError, scalar_of
 from hwm_magics.config.sql_references import RESERVED
@@ -32,6 +32,7 @@ __all__ = [
     "Params",
     "SecretText",
     "SettingError",
+    "Step",
     "Text",
     "Whole",
     "choice",
@@ -157,6 +158,12 @@ def _lag(value: object) -> timedelta | int:
     return parse_lag(value)
 
 
+def _step(value: object) -> timedelta | int:
+    if isinstance(value, Mapping | list | tuple | bool | Secret):
+        raise SettingError(f"it must be a duration (30d) or a count (1000000), and this is {_shown(value)}")
+    return parse_step(value)
+
+
 def _initial(value: object) -> Scalar:
     if isinstance(value, bool):
         raise SettingError(
@@ -253,6 +260,7 @@ Flag = Annotated[bool, of(_flag)]
 Whole = Annotated[int, of(_whole)]
 Duration = Annotated[timedelta, of(_duration)]
 Lag = Annotated[timedelta | int, of(_lag)]
+Step = Annotated[timedelta | int, of(_step)]
 InitialValue = Annotated[str | int | Decimal | date | datetime, of(_initial)]
 Options = Annotated[dict[str, object], of(_options)]
 Params = Annotated[dict[str, object], of(_params)]

@@ -21,6 +21,7 @@ from hwm_magics.config.fields import (
     Names,
     Params,
     SettingError,
+    Step,
     Text,
     Whole,
     choice,
@@ -197,7 +198,10 @@ class ReadModel(Strict):
 class FirstRunModel(Strict):
     """``write.first_run``."""
 
-    chunk: Lag | None = Field(None, description="A first load window by window (not in this version yet).")
+    chunk: Step | None = Field(
+        None,
+        description="How far one commit of a first load reaches: a duration (30d), or a count (1000000).",
+    )
 
 
 def _property(value: object) -> str:
@@ -242,7 +246,7 @@ class WriteModel(Strict):
     register_table: Text | None = Field(None, description="A name to register the path under.")
     first_run_query: Text | None = Field(None, description="A SELECT for the first run.")
     first_run: Annotated[FirstRunModel | None, block("chunk: 30d")] = Field(
-        None, description="How a first run is done."
+        None, description="A huge first load, window by window, each a commit."
     )
     schema_: Annotated[SchemaPolicy, choice(SchemaPolicy, {"enforce": "strict"})] | None = Field(
         None, alias="schema", description="Whether new source columns are added."

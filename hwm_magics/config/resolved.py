@@ -87,6 +87,7 @@ class Write:
     cluster_by: tuple[str, ...] | None = None
     optimize_write: bool | None = None
     properties: dict[str, str] = field(default_factory=dict)
+    chunk: timedelta | int | None = None
     places: dict[str, Path] = field(default_factory=dict)
 
 
@@ -288,6 +289,7 @@ def resolve_write(model: WriteModel, path: Path, report: Report) -> Write:
         cluster_by,
         optimize_write,
         _properties(model, path, report),
+        model.first_run.chunk if model.first_run is not None else None,
         {"keys": keys_place, "partition_by": partition_place, "cluster_by": cluster_place},
     )
 

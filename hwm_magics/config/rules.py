@@ -168,6 +168,7 @@ def _write_spec(write: Write, connection: str) -> WriteSpec:
         write.cluster_by or (),
         bool(write.optimize_write),
         write.properties,
+        write.chunk,
     )
 
 
@@ -192,8 +193,10 @@ def _write(model: WriteModel | None, path: Path, context: NodeContext) -> Write 
             or ": targets are Delta tables, so write delta or leave it away"
         )
         context.report((*path, "format"), f"{model.format!r} is not supported{tail}")
-    if model.first_run is not None and not context.inside((*path, "first_run")):
-        context.report((*path, "first_run"), f"a first run in chunks {_LATER}: leave first_run away")
+    if model.first_run is not None and own.chunk is None and not context.inside((*path, "first_run")):
+        context.report((*path, "first_run"), "it says nothing: add chunk: 30d, or leave first_run away")
+    if own.mode is WriteMode.OVERWRITE:
+        default.chunk = None
     return _with_places(below(own, default), own)
 
 
@@ -392,11 +395,34 @@ def _check_both(node: NodeModel, read: Read, write: Write, context: NodeContext)
         and not (context.touched((*incremental, "column")) or context.touched((*incremental, "key_column")))
     ):
         context.report(incremental, "the cursor column is missing: add column: updated_at")
+    _check_chunk(node, read, write, context)
     if read.query is not None and read.columns:
         context.report(
             (*path, "columns"),
             "it is for a table; name the columns in the query itself, and leave columns away",
         )
+
+
+def _check_chunk(node: NodeModel, read: Read, write: Write, context: NodeContext) -> None:
+    """Rules of a first load in chunks; what only the source can tell is judged by the plan."""
+    own = node.write is not None and node.write.first_run is not None
+    place = (*context.path, "write", "first_run")
+    if write.chunk is None or context.inside(place):
+        return
+    if write.mode is WriteMode.OVERWRITE:
+        context.report(
+            place if own else (*context.path, "write", "mode"),
+            "mode: overwrite replaces all rows in one commit, each time, so it can't load in chunks: use append or "
+            "upsert, or leave first_run away",
+        )
+    elif read.cursor is None and own and not context.inside((*context.path, "read")):
+        context.report(
+            place,
+            "windows are laid along a cursor column: add read.incremental: {column: updated_at}, or leave first_run "
+            "away",
+        )
+    elif read.cursor is None:
+        write.chunk = None  # a default suits the loads that it can suit
 
 
 _NO_WRITE = """there is no write: block, so it can't be told where rows go. Add:

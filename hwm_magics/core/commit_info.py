@@ -9,7 +9,14 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from hwm_magics.core.cursor import CursorValue
-from hwm_magics.core.observed import CommitRecord, ForeignEvent, LateColumn, SourceIdentity, Watermark
+from hwm_magics.core.observed import (
+    CommitRecord,
+    FirstLoad,
+    ForeignEvent,
+    LateColumn,
+    SourceIdentity,
+    Watermark,
+)
 from hwm_magics.errors import TargetUnknownError
 
 __all__ = [
@@ -167,6 +174,9 @@ def encode(record: CommitRecord) -> str:
         kept["late"] = [{"column": each.name, **each.upto.to_json()} for each in record.late_columns]
     if record.floor is not None:
         kept["floor"] = record.floor.to_json()
+    if record.first_load is not None:
+        first = record.first_load
+        kept["first_load"] = {"goal": first.goal.to_json(), "chunk": first.chunk}
     return json.dumps(kept, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -247,7 +257,14 @@ def _record(entry: LogEntry, kept: dict[str, object]) -> CommitRecord:
             for each in (late if isinstance(late, list) else ())
         ),
         floor=value("floor"),
+        first_load=_first_load(kept.get("first_load")),
     )
+
+
+def _first_load(raw: object) -> FirstLoad | None:
+    if not isinstance(raw, dict):
+        return None
+    return FirstLoad(CursorValue.from_json(raw["goal"]), int(str(raw["chunk"])))
 
 
 @dataclass(frozen=True, slots=True)

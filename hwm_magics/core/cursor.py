@@ -245,6 +245,20 @@ class CursorValue:
         with localcontext(prec=MAX_PREC):
             return replace(self, text=_plain(Decimal(self.text) - lag))
 
+    def plus(self, step: timedelta | int) -> CursorValue:
+        """The value ``step`` above this one, rounded down to what the source keeps.
+
+        Args:
+            step: A duration for times, a count for numbers.
+
+        Returns:
+            A value of the same type; the highest time there is when the step reaches above it.
+
+        Raises:
+            CursorColumnError: The step is not of the cursor's kind.
+        """
+        return self.minus(-step)
+
     def _minus_time(self, lag: timedelta) -> CursorValue:
         micros = lag // timedelta(microseconds=1)
         form = self.type.form

@@ -20,6 +20,7 @@ class Decision(StrEnum):
     """What a plan came to."""
 
     FIRST_RUN = "FIRST RUN"
+    RESUME = "RESUME"
     INCREMENTAL = "INCREMENTAL"
     NO_CHANGES = "NO CHANGES"
     FULL_RELOAD = "FULL RELOAD"
@@ -50,6 +51,25 @@ class Window:
         left = "(-∞" if self.low is None else f"{'[' if self.low_inclusive else '('}{self.low}"
         right = "+∞)" if self.high is None else f"{self.high}]"
         return f"{left}, {right}"
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The window of a first load that one commit brings; the plan's window is its window.
+
+    Attributes:
+        number: Which one it is, from 1.
+        goal: Where the first load ends, fixed before its first row was read.
+        step: How far a window reaches: a duration or a count; None for all that is left.
+        left: So many windows follow, less those in which the source has no row.
+        following: The next window; None for the last.
+    """
+
+    number: int
+    goal: CursorValue
+    step: timedelta | int | None = None
+    left: int = 0
+    following: Window | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +281,7 @@ class LoadPlan:
         hash: Changes when the kind of plan changes (decision, mode, target, columns, keys), not
             when only the window moved.
         engine: The engine that it was made for.
+        chunk: Which part of a first load in chunks its window is; None for every other load.
     """
 
     spec: LoadSpec
@@ -280,6 +301,7 @@ class LoadPlan:
     count_statement: Statement | None = None
     hash: str = ""
     engine: str = ""
+    chunk: Chunk | None = None
 
     def __repr__(self) -> str:
         return f"<LoadPlan {self.spec.node}: {self.decision.value}>"
@@ -301,6 +323,13 @@ class LoadPlan:
             and not self.target.events
             and (cursor is None or (cursor.lookback is None and cursor.nulls is not NullPolicy.READ))
         )
+
+    @property
+    def goal(self) -> CursorValue | None:
+        """Up to where it reads: with all the chunks of a first load that follow."""
+        if self.chunk is not None:
+            return self.chunk.goal
+        return self.window.high if self.window is not None else None
 
     def step(self, kind: type[T]) -> T | None:
         """The plan's step of one kind, or None."""
@@ -329,6 +358,7 @@ class LoadResult:
         seconds: How long it took.
         retries: How often it began again after losing a race.
         warnings: Sentences.
+        chunks: How many chunks of a first load were committed, each a version of its own; 0 for every other load.
     """
 
     node: str
@@ -350,3 +380,4 @@ class LoadResult:
     seconds: float = 0.0
     retries: int = 0
     warnings: tuple[str, ...] = ()
+    chunks: int = 0

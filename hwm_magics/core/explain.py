@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from hwm_magics.core.commit_info import written
 from hwm_magics.core.decided import (
     AppendRows,
     ApplyTransform,
     CheckSchema,
+    Chunk,
     Commit,
     CreateTable,
     Decision,
@@ -26,8 +28,10 @@ from hwm_magics.core.decided import (
 )
 from hwm_magics.core.observed import CommitRecord, Watermark
 from hwm_magics.core.query import display
+from hwm_magics.core.receipt import duration
 from hwm_magics.core.specs import WriteMode
 from hwm_magics.core.statement import Statement
+from hwm_magics.core.words import counted as counted_words
 
 __all__ = ["Change", "Explanation", "PastLoad", "Sample", "Side", "explain", "plan_to_dict"]
 
@@ -168,7 +172,7 @@ def explain(
 
 def _past(record: CommitRecord) -> PastLoad:
     when = f"{record.committed_at:%Y-%m-%d %H:%M}" if record.committed_at is not None else ""
-    return PastLoad(when, record.kind.replace("_", " "), written(record.metrics).rows, record.version)
+    return PastLoad(when, record.told.replace("_", " "), written(record.metrics).rows, record.version)
 
 
 def _sentence(plan: LoadPlan) -> str:
@@ -188,7 +192,9 @@ def _sentence(plan: LoadPlan) -> str:
         return f"Will replace all rows of {target} with {rows}."
     if plan.decision is Decision.FIRST_RUN:
         made = "create" if plan.step(CreateTable) else "fill the empty"
-        return f"Will {made} {target} with {'all ' if not _bounds(plan) else ''}{rows}."
+        return f"Will {made} {target} with {'all ' if not _bounds(plan) else ''}{rows}{_in_chunks(plan)}."
+    if plan.decision is Decision.RESUME:
+        return f"Will go on with the first load of {target}: {rows}{_in_chunks(plan)}."
     if plan.looks_again:
         how = "merge" if write.mode is WriteMode.UPSERT else "add"
         return (
@@ -204,13 +210,21 @@ def _sentence(plan: LoadPlan) -> str:
     return f"Will {verb} {rows} to {target}."
 
 
+def _in_chunks(plan: LoadPlan) -> str:
+    """How many commits it will take."""
+    chunk = plan.chunk
+    if chunk is None:
+        return ""
+    return f", in at most {counted_words(chunk.left + 1, 'commit')}" if chunk.left else ", in one last commit"
+
+
 def _bounds(plan: LoadPlan) -> str:
     window, cursor = plan.window, plan.spec.read.cursor
     if window is None or (window.low is None and window.high is None):
         return ""
     name = cursor.column if cursor else (plan.before.column if plan.before else "the cursor")
     low = "" if window.low is None else f" {'from' if window.low_inclusive else 'above'} {window.low}"
-    high = "" if window.high is None else f" up to {window.high}"
+    high = "" if plan.goal is None else f" up to {plan.goal}"
     return f" with {name}{low}{high}"
 
 
@@ -221,8 +235,11 @@ def _facts(plan: LoadPlan, counted: int | None) -> list[tuple[str, str]]:
     if plan.before is not None:
         facts.append(("Watermark", _mark(plan.before, plan)))
     if plan.after is not None and plan.after != plan.before:
-        facts.append(("Watermark after", f"{plan.after.column} = {plan.after}"))
-    if plan.window is not None and plan.window.low is not None:
+        goal = f", at the end {plan.goal}" if plan.chunk is not None and plan.chunk.left else ""
+        facts.append(("Watermark after", f"{plan.after.column} = {plan.after}{goal}"))
+    if plan.chunk is not None:
+        facts += _chunks(plan, plan.chunk)
+    elif plan.window is not None and plan.window.low is not None:
         facts.append(("Window", str(plan.window)))
     if source is not None and source.now is not None:
         facts.append(("Source's clock", str(source.now)))
@@ -240,6 +257,16 @@ def _facts(plan: LoadPlan, counted: int | None) -> list[tuple[str, str]]:
     if source is not None and source.columns and plan.decision is Decision.FIRST_RUN:
         facts.append(("Columns", ", ".join(f"{column.name} {column.type}" for column in source.columns)))
     facts += [("Restored", sentence) for sentence in target.restores]
+    return facts
+
+
+def _chunks(plan: LoadPlan, chunk: Chunk) -> list[tuple[str, str]]:
+    step = chunk.step
+    length = "" if step is None else f" of {duration(step) if isinstance(step, timedelta) else f'{step:,}'}"
+    most = f"at most {chunk.left + 1:,}{length}" if chunk.left else "1, the last"
+    facts = [("Windows", f"{most}; those without a row are passed over"), ("This window", str(plan.window))]
+    if chunk.following is not None:
+        facts.append(("Next window", str(chunk.following)))
     return facts
 
 
@@ -284,7 +311,7 @@ def _mark(mark: Watermark, plan: LoadPlan) -> str:
 def _sides(plan: LoadPlan) -> list[Side]:
     if plan.decision is Decision.BLOCKED:
         return []
-    first = plan.decision.anew
+    first = plan.decision.anew or plan.decision is Decision.RESUME
     sides = []
     if plan.first_run_statement is not None:
         why = plan.reason if first else "when the target does not exist, or is empty"
@@ -331,7 +358,10 @@ def _step(step: Step, plan: LoadPlan) -> str:
         case Commit(seq, mark):
             told = f" and the watermark {mark}" if mark else ""
             on = f" on version {plan.target.version}" if plan.target.version is not None else ""
-            return f"commit rows, transaction {seq}{told} at once{on}"
+            again = (
+                "; then look again, and go on with the next window" if plan.chunk and plan.chunk.left else ""
+            )
+            return f"commit rows, transaction {seq}{told} at once{on}{again}"
         case RegisterTable(name):
             return f"register the table as {name}"
         case OptimizeTable(z_order):
@@ -363,6 +393,9 @@ def plan_to_dict(plan: LoadPlan) -> dict[str, object]:
             "before": str(plan.before) if plan.before else None,
             "after": str(plan.after) if plan.after else None,
         },
+        "chunk": None
+        if plan.chunk is None
+        else {"number": plan.chunk.number, "left": plan.chunk.left, "goal": str(plan.chunk.goal)},
         "rows": plan.source.count if plan.source else None,
         "statements": {side.title: side.sql for side in told.sides},
         "steps": list(told.steps),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hwm_magics.core.decided import Blocker, Decision
-from hwm_magics.core.observed import Existence, TargetState, Watermark
+from hwm_magics.core.observed import CommitRecord, Existence, FirstLoad, TargetState, Watermark
 from hwm_magics.core.query import SourceQuery, Way
 from hwm_magics.core.specs import CursorSpec, LoadSpec, WriteMode
 from hwm_magics.core.window import Low, low_bound
@@ -31,6 +31,7 @@ class Intent:
         before: The watermark before.
         blocker: Set when BLOCKED.
         warnings, notes: Sentences.
+        resumes: The first load in chunks that goes on; None when none does.
     """
 
     decision: Decision
@@ -41,6 +42,12 @@ class Intent:
     blocker: Blocker | None = None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    resumes: FirstLoad | None = None
+
+    @property
+    def chunked(self) -> bool:
+        """Whether it is of a first load, which may go on in chunks."""
+        return self.resumes is not None or self.decision is Decision.FIRST_RUN
 
 
 def cursor_spec(spec: LoadSpec, query: SourceQuery) -> CursorSpec | None:
@@ -133,8 +140,16 @@ def _forced(spec: LoadSpec, query: SourceQuery, target: TargetState) -> Intent |
             first_run=True,
             before=_mark(query, target),
             warnings=_others_lose(target),
+            notes=_one_commit(spec),
         )
     return None
+
+
+def _one_commit(spec: LoadSpec) -> tuple[str, ...]:
+    if spec.write.chunk is None:
+        return ()
+    told = "first_run.chunk is for a table that is not there yet"
+    return (f"{told}: readers keep the old rows until all the new ones are committed",)
 
 
 def _backfill(spec: LoadSpec, query: SourceQuery, target: TargetState) -> Intent:
@@ -144,6 +159,13 @@ def _backfill(spec: LoadSpec, query: SourceQuery, target: TargetState) -> Intent
             f"a backfill in mode {spec.write.mode} replaces all rows of its window, those of "
             f"{', '.join(target.other_nodes)} too",
             "use mode: upsert with keys",
+        )
+    last = target.last_load
+    if last is not None and last.unfinished is not None:
+        return _block(
+            f"the first load of {spec.write.label} is unfinished: it has come to {last.watermark}, of "
+            f"{last.unfinished.goal}",
+            "run the load without --backfill first: it goes on where it was",
         )
     before = _mark(query, target)
     emptied = target.has_rows is False and _rows_changed(target)
@@ -208,6 +230,9 @@ def _by_state(spec: LoadSpec, query: SourceQuery, target: TargetState) -> Intent
             warnings=((f"the target was emptied by others: {how}",) if how else ())
             + _no_second_run(spec, query),
         )
+    newest = last or target.replaced
+    if newest is not None and newest.unfinished is not None and query.cursor is not None:
+        return _resume(spec, query, target, newest, newest.unfinished)
     if query.way is Way.TARGET:
         return Intent(
             Decision.INCREMENTAL,
@@ -262,13 +287,8 @@ def _from_mark(spec: LoadSpec, query: SourceQuery, cursor: CursorSpec, target: T
             "value there is theirs",
             "run %hwm_watermark --set VALUE with a value below all that should be loaded, or --adopt",
         )
-    if target.replaced is not None and _refilled(target):
-        told = "; ".join(event.text for event in target.events[:3])
-        return _block(
-            f"others emptied {write.label} and put rows of their own there ({told}): whether what was loaded before "
-            "should come again can't be told",
-            "run %hwm_watermark --set VALUE with a value below all that should be loaded, or --adopt",
-        )
+    if blocked := _others_rows(spec, target):
+        return blocked
     mark = _mark(query, target)
     if mark is None and target.other_nodes and target.last_load is None:
         if target.seq:
@@ -304,19 +324,8 @@ def _from_mark(spec: LoadSpec, query: SourceQuery, cursor: CursorSpec, target: T
             f"{query.cursor.label if query.cursor else cursor.column} to continue from",
             "set the watermark with %hwm_watermark --set VALUE, or reload with --force-first-run",
         )
-    last = target.last_load or target.replaced
-    if last is not None and last.watermark is not None and query.cursor is not None:
-        recorded, label = last.watermark.column, query.cursor.label
-        if recorded != label and cursor.column not in {column.name for column in target.columns}:
-            return _block(
-                f"{write.label} has no column {cursor.column}; the watermark that is recorded there is of {recorded}",
-                f"write read.incremental.column: {recorded}, if that is what is meant",
-            )
-        if recorded != label:
-            return _block(
-                f"the recorded watermark is of {recorded}, and the load now uses {label}",
-                "run %hwm_watermark --adopt to continue from the target's highest value, or --set VALUE",
-            )
+    if blocked := _other_cursor(spec, query, target, cursor.column):
+        return blocked
     if mark.origin == "data":
         why = _why_data(target)
         notes.append(f"the watermark is adopted: MAX({mark.column}) of the target's data, because {why}")
@@ -340,6 +349,66 @@ def _from_mark(spec: LoadSpec, query: SourceQuery, cursor: CursorSpec, target: T
         before=mark,
         warnings=tuple(warnings),
         notes=tuple(notes),
+    )
+
+
+def _resume(
+    spec: LoadSpec, query: SourceQuery, target: TargetState, last: CommitRecord, unfinished: FirstLoad
+) -> Intent:
+    """Go on with a first load in chunks, right above what is committed of it."""
+    column = query.cursor.column if query.cursor is not None else ""
+    if blocked := _others_rows(spec, target) or _other_cursor(spec, query, target, column):
+        return blocked
+    mark = _mark(query, target)
+    if mark is None:
+        return _block(
+            f"the first load of {spec.write.label} is unfinished, others have changed its rows since, and none is "
+            "left to go on from",
+            "set the watermark with %hwm_watermark --set VALUE, or reload with --force-first-run",
+        )
+    warnings: list[str] = []
+    if blocked := _events(spec, target, warnings):
+        return blocked
+    return Intent(
+        Decision.RESUME,
+        f"the first load of {spec.write.label} is unfinished: version {last.version} brought its chunk "
+        f"{unfinished.chunk}, up to {last.watermark}, and it ends at {unfinished.goal}",
+        first_run=True,
+        low=Low(mark.value, inclusive=False, lag="", promise=""),
+        before=mark,
+        warnings=tuple(warnings),
+        resumes=unfinished,
+    )
+
+
+def _other_cursor(spec: LoadSpec, query: SourceQuery, target: TargetState, column: str) -> Intent | None:
+    """Refuse a mark that is of another column than the load's cursor."""
+    last = target.last_load or target.replaced
+    if last is None or last.watermark is None or query.cursor is None:
+        return None
+    recorded, label = last.watermark.column, query.cursor.label
+    if recorded == label:
+        return None
+    if column not in {each.name for each in target.columns}:
+        return _block(
+            f"{spec.write.label} has no column {column}; the watermark that is recorded there is of {recorded}",
+            f"write read.incremental.column: {recorded}, if that is what is meant",
+        )
+    return _block(
+        f"the recorded watermark is of {recorded}, and the load now uses {label}",
+        "run %hwm_watermark --adopt to continue from the target's highest value, or --set VALUE",
+    )
+
+
+def _others_rows(spec: LoadSpec, target: TargetState) -> Intent | None:
+    """Refuse to go on where others have emptied the table and filled it anew."""
+    if target.replaced is None or not _refilled(target):
+        return None
+    told = "; ".join(event.text for event in target.events[:3])
+    return _block(
+        f"others emptied {spec.write.label} and put rows of their own there ({told}): whether what was loaded before "
+        "should come again can't be told",
+        "run %hwm_watermark --set VALUE with a value below all that should be loaded, or --adopt",
     )
 
 

@@ -89,6 +89,19 @@ class LateColumn:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstLoad:
+    """What a commit says of the first load that it is a chunk of.
+
+    Attributes:
+        goal: The cursor value at which the first load ends; what came meanwhile above it is a later load's.
+        chunk: Which chunk the commit brought, from 1.
+    """
+
+    goal: CursorValue
+    chunk: int
+
+
+@dataclass(frozen=True, slots=True)
 class CommitRecord:
     """What one of our commits said about itself.
 
@@ -108,6 +121,7 @@ class CommitRecord:
         asked_at: When its source was asked, by the writer's clock; None when it was not.
         late_columns: Columns that some of the target's rows may lack, the latest last.
         floor: What a person set as loaded; no later window looks below it again. None when nobody did.
+        first_load: The first load in chunks that it belongs to; None for every other load.
     """
 
     version: int
@@ -125,6 +139,19 @@ class CommitRecord:
     asked_at: datetime | None = None
     late_columns: tuple[LateColumn, ...] = ()
     floor: CursorValue | None = None
+    first_load: FirstLoad | None = None
+
+    @property
+    def unfinished(self) -> FirstLoad | None:
+        """The first load that it leaves unfinished; None when it leaves none."""
+        first, mark = self.first_load, self.watermark
+        return first if first is not None and mark is not None and mark.value < first.goal else None
+
+    @property
+    def told(self) -> str:
+        """What it was, with the number of a chunk."""
+        chunk = "" if self.first_load is None else f", chunk {self.first_load.chunk}"
+        return f"{self.kind}{chunk}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +257,8 @@ class SourceState:
         later_projection: The same for ``later_columns``.
         later_columns: On a first run with a ``first_run_query``: the columns that later runs will
             read, so that the two can be compared before anything is written; None otherwise.
+        lowest: The lowest cursor value that will be read, where a first load in chunks needs it: from it the
+            windows are counted. None when it was not asked for, or there is no row.
         warnings: Sentences for the plan.
         asked_at: When it was asked, by this machine's clock; the caller sets it.
     """
@@ -250,5 +279,6 @@ class SourceState:
     below: CursorValue | None = None
     unique_keys: bool | None = None
     fence: str = ""
+    lowest: CursorValue | None = None
     warnings: tuple[str, ...] = ()
     asked_at: datetime | None = None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
+from hwm_magics.core.chunks import chunked, misfit
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue
-from hwm_magics.core.decided import Blocker, Decision, LoadPlan, Window
+from hwm_magics.core.decided import Blocker, Chunk, Decision, LoadPlan, Window
 from hwm_magics.core.intent import Intent, cursor_spec, intend
 from hwm_magics.core.observed import SourceState, TargetState, Watermark
 from hwm_magics.core.query import CursorExpression, SourceQuery
@@ -16,7 +17,7 @@ from hwm_magics.core.steps import Abilities, Blocked, Planned, plan_steps
 from hwm_magics.core.words import counted
 from hwm_magics.errors import CursorColumnError, HwmError
 
-__all__ = ["moves", "plan_load"]
+__all__ = ["continues", "moves", "plan_load"]
 
 
 def plan_load(
@@ -94,6 +95,11 @@ def _with_source(
     _check_identity(target, source, warnings)
     plan = LoadPlan(spec, target, source, intent.decision, intent.reason, before=intent.before)
     if cursor is None or query.cursor is None:
+        if spec.write.chunk is not None and intent.decision is Decision.FIRST_RUN:
+            raise Blocked(
+                "write.first_run.chunk needs a cursor column, along which the windows are laid",
+                "add read.incremental {column: …}, or leave first_run away",
+            )
         return replace(plan, warnings=tuple(warnings), notes=tuple(notes))
     _check_rows(spec, cursor, source, intent, warnings)
     before = intent.before
@@ -106,7 +112,49 @@ def _with_source(
             plan = replace(plan, decision=Decision.NO_CHANGES, reason=nothing, after=before, window=window)
             return replace(plan, warnings=tuple(warnings), notes=tuple(notes))
     after = _after(query.cursor, source, intent, before)
+    part = _chunk(spec, query, source, intent, window, notes) if window is not None else None
+    if part is not None:
+        window, chunk = part
+        after = Watermark(query.cursor.label, window.high) if window.high is not None else None
+        plan = replace(plan, chunk=chunk)
     return replace(plan, window=window, after=after, warnings=tuple(warnings), notes=tuple(notes))
+
+
+def _chunk(
+    spec: LoadSpec,
+    query: SourceQuery,
+    source: SourceState,
+    intent: Intent,
+    window: Window,
+    notes: list[str],
+) -> tuple[Window, Chunk] | None:
+    """The window of a first load in chunks; None for a load in one commit."""
+    step, unfinished, kind = spec.write.chunk, intent.resumes, source.cursor_type
+    if not intent.chunked or (step is None and unfinished is None):
+        return None
+    if spec.write.mode is WriteMode.OVERWRITE:
+        raise Blocked(
+            "mode: overwrite replaces all rows in one commit, so it can't load in chunks",
+            "leave write.first_run away, or use mode: append or upsert",
+        )
+    told = misfit(step, kind) if step is not None and kind is not None else None
+    if told is not None:
+        raise Blocked(*told, "CursorColumnError")
+    if not query.first_run_is_open:
+        raise Blocked(
+            "write.first_run.chunk puts windows around what a first run reads, and that names its bounds itself",
+            "add write.first_run_query without them, or leave first_run away",
+        )
+    if unfinished is not None:
+        return chunked(window, source.lowest, unfinished.goal, step, unfinished.chunk + 1)
+    if window.high is None:
+        return None
+    part, chunk = chunked(window, source.lowest, window.high, step, 1)
+    if not chunk.left:
+        notes.append("first_run.chunk: one window holds all rows, so the first load is one commit")
+        return None
+    notes.append("readers see the table grow: each window is a commit of its own")
+    return part, chunk
 
 
 def _check_identity(target: TargetState, source: SourceState, warnings: list[str]) -> None:
@@ -182,6 +230,19 @@ def _window(spec: LoadSpec, cursor: CursorSpec, source: SourceState, intent: Int
     if cursor.initial_value is not None and source.cursor_type is not None:
         return Window(source.cursor_type.value(cursor.initial_value), high)
     return Window(None, high)
+
+
+def continues(approved: LoadPlan, plan: LoadPlan) -> bool:
+    """Whether a plan goes on with a first load in chunks that was approved, in whole or from a later chunk on.
+
+    What was approved is the load up to its goal, so that it may go on from wherever it was broken off.
+    """
+
+    def asked(each: LoadPlan) -> tuple[object, ...]:
+        columns = tuple((column.name, column.type) for column in (each.source.columns if each.source else ()))
+        return each.spec, each.target.location, columns
+
+    return approved.chunk is not None and plan.decision is Decision.RESUME and asked(approved) == asked(plan)
 
 
 def _bindable(low: CursorValue, source: SourceState) -> CursorValue:

@@ -72,6 +72,14 @@ class SourceQuery:
     first_run_values: tuple[Param, ...] = ()
     _reading: Reading = field(default_factory=Reading, repr=False)
 
+    @property
+    def first_run_is_open(self) -> bool:
+        """Whether what a first run reads names no bound itself, so that windows can be put around it."""
+        return not any(
+            text.has_low or text.target_holes or text.names("watermark") or text.names("high")
+            for text in self._reading.first_texts
+        )
+
     def rows(
         self,
         *,

@@ -66,6 +66,8 @@ def _facts(result: LoadResult) -> list[tuple[str, str]]:
         if result.rows_updated:
             rows += f", {result.rows_updated:,} of them updated"
         facts.append(("Rows", rows))
+    if result.chunks:
+        facts.append(("Chunks", f"{result.chunks:,}, each a commit of its own"))
     before, after = result.watermark_before, result.watermark_after
     if after is not None:
         old = "none" if before is None else str(before)
@@ -123,7 +125,8 @@ def receipt(result: LoadResult) -> str:
             else f"version {result.version_before} → {result.version_after}"
         )
         rows = counted(result.rows_written, "row")
-        head = f"{result.node}: {result.decision.value}: {rows} written in {took}, {moved}"
+        chunks = f" in {counted(result.chunks, 'chunk')}" if result.chunks else ""
+        head = f"{result.node}: {result.decision.value}: {rows} written{chunks} in {took}, {moved}"
     lines = [head]
     if result.status == "loaded":
         recognised = f", {result.rows_recognised:,} recognised" if result.rows_recognised else ""
@@ -194,6 +197,7 @@ def result_to_dict(result: LoadResult) -> dict[str, object]:
         },
         "files": result.files,
         "bytes": result.bytes,
+        "chunks": result.chunks,
         "seconds": round(result.seconds, 3),
         "retries": result.retries,
         "warnings": list(result.warnings),

@@ -154,6 +154,8 @@ class WriteSpec:
         keys: Columns that identify a row.
         register_table: A name to register the path under.
         first_run_query: A SELECT that replaces the query on a first run.
+        chunk: How far one commit of a first load reaches: a duration for times, a count for numbers; None for a
+            first load in one commit.
         schema: Whether new columns are added.
         partition_by: Partition columns of a new table.
         cluster_by: Clustering columns.
@@ -173,6 +175,7 @@ class WriteSpec:
     cluster_by: tuple[str, ...] = ()
     optimize_write: bool = False
     properties: Mapping[str, str] = field(default_factory=dict)
+    chunk: timedelta | int | None = None
 
     @property
     def label(self) -> str:

@@ -134,7 +134,7 @@ def plan_steps(planned: Planned) -> LoadPlan:
 
 
 def _reads_first_run(plan: LoadPlan) -> bool:
-    return plan.decision is Decision.FIRST_RUN or (
+    return plan.decision in (Decision.FIRST_RUN, Decision.RESUME) or (
         plan.decision is Decision.FULL_RELOAD and plan.spec.write.mode is not WriteMode.OVERWRITE
     )
 
@@ -154,6 +154,8 @@ def _rows(planned: Planned, window: Window | None, *, first_run: bool, nulls: bo
 def _nulls(planned: Planned, *, first_run: bool) -> bool:
     """Whether rows without a cursor value are read."""
     cursor, decision = planned.spec.read.cursor, planned.plan.decision
+    if decision is Decision.RESUME:
+        return False  # the first chunk brought them
     if cursor is not None and cursor.nulls is NullPolicy.READ:
         # A row without a value lies in no window, so a backfill neither reads nor replaces it.
         return decision is not Decision.BACKFILL
@@ -161,10 +163,11 @@ def _nulls(planned: Planned, *, first_run: bool) -> bool:
 
 
 def _count(planned: Planned, *, first_run: bool) -> Statement:
+    plan = planned.plan
     return planned.query.probe(
         ["COUNT(*)"],
         first_run=first_run,
-        window=planned.plan.window,
+        window=replace(plan.window, high=plan.goal) if plan.window is not None else None,
         nulls=_nulls(planned, first_run=first_run),
         values=planned.values or planned.query.first_run_values,
     )
@@ -175,7 +178,7 @@ def _earlier(planned: Planned) -> Statement | None:
     plan, query = planned.plan, planned.query
     if query.first_run_needs:
         return None
-    window = Window(None, plan.after.value if plan.after else None)
+    window = Window(None, plan.goal if plan.chunk else plan.after.value if plan.after else None)
     return query.rows(first_run=True, window=window, nulls=True, values=planned.values)
 
 
@@ -193,7 +196,8 @@ def _later(planned: Planned) -> Statement | None:
         )
     if plan.after is None or cursor is None:
         return None
-    low = low_bound(plan.after, cursor, (), recognisable=spec.recognisable).rolled(cursor, planned.source.now)
+    after = replace(plan.after, value=plan.chunk.goal) if plan.chunk is not None else plan.after
+    low = low_bound(after, cursor, (), recognisable=spec.recognisable).rolled(cursor, planned.source.now)
     window = Window(low.value, None, low.inclusive)
     return _rows(planned, window, first_run=False, nulls=cursor.nulls is NullPolicy.READ)
 
@@ -224,7 +228,7 @@ def _check_columns(planned: Planned) -> None:
             f"their columns are: {', '.join(column.name for column in source.columns)}",
             "SchemaMismatchError",
         )
-    if plan.decision is Decision.FIRST_RUN and source.later_columns is not None:
+    if plan.decision in (Decision.FIRST_RUN, Decision.RESUME) and source.later_columns is not None:
         _check_later(source.columns, source.later_columns)
 
 
@@ -321,7 +325,9 @@ def _steps(planned: Planned, statement: Statement, change: SchemaChange) -> list
     steps.append(Commit(target.seq + 1, plan.after))
     if write.register_table or (write.table and target.existence is Existence.ABSENT):
         steps.append(RegisterTable(write.register_table or write.table or ""))
-    ordered = write.cluster_by if plan.decision.anew else ()
+    ordered = write.cluster_by if plan.decision.anew or plan.decision is Decision.RESUME else ()
+    if plan.chunk is not None and plan.chunk.left:
+        ordered = ()  # the last chunk's commit is followed by it
     if ordered or write.optimize_write:
         steps.append(OptimizeTable(ordered))
     return steps

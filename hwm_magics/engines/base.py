@@ -37,6 +37,8 @@ class Progress:
         total: Rows expected; None when unknown.
         tasks_done, tasks: How many of the job's tasks are done, and how many are known so far, where
             the engine works in tasks; 0 elsewhere.
+        chunk, chunks: Of a first load in chunks: which one it is at, and how many there are at most; 0 elsewhere.
+            Rows and bytes are then those of all chunks so far.
     """
 
     phase: str
@@ -45,6 +47,8 @@ class Progress:
     total: int | None = None
     tasks_done: int = 0
     tasks: int = 0
+    chunk: int = 0
+    chunks: int = 0
 
 
 Failpoint = Callable[[str], None]

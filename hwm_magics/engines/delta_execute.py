@@ -32,7 +32,7 @@ from hwm_magics.engines.delta_read import arrow_schema_of, select
 from hwm_magics.engines.delta_sql import bounded, condition
 from hwm_magics.engines.delta_upkeep import DeltaUpkeep
 from hwm_magics.engines.delta_write import Feed, commit, commit_properties, translated, writer_properties
-from hwm_magics.engines.planned import compared_by, cursor_of, record_of
+from hwm_magics.engines.planned import compared_by, cursor_of, kind_of, marks_alone, record_of
 from hwm_magics.errors import CommitConflictError, CommitError, ConfigError, clean_message
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ class Execution:
         feed = Feed(self._batches, run)
         has_rows = feed.has_rows()
         if self._create is not None:
-            made = replace(self._record(step, "create"), low=None, high=None, watermark=None)
+            made = replace(self._record(step, "create"), low=None, high=None, watermark=None, first_load=None)
             self._table = _create(self._address, self._create, self._schema, made)
         table = self._table
         if table is None:
@@ -208,7 +208,7 @@ class Execution:
         if not has_rows and not replaces:
             self._mark_only(table, step)
             return
-        record = self._record(step, plan.decision.value.lower().replace(" ", "_"))
+        record = self._record(step, kind_of(plan))
         write = self._writer(table, record, feed)
         version = commit(table, record, feed, run, write, idle=isinstance(self._write, MergeRows))
         if version is None:
@@ -218,10 +218,9 @@ class Execution:
 
     def _mark_only(self, table: DeltaTable, step: Commit) -> None:
         """Nothing to write: commit nothing, or the mark alone where it moved."""
-        before = self._plan.before
-        moved = step.watermark is not None and before is not None and step.watermark.value > before.value
-        if moved and self._counts.read:
-            record = self._record(step, "incremental")
+        if marks_alone(self._plan, step, self._counts.read):
+            chunk = self._plan.chunk is not None
+            record = self._record(step, kind_of(self._plan) if chunk else "incremental")
             version = commit_mark(table, record, self._run)
             self._outcome = Outcome("loaded", version=version, written=0)
 

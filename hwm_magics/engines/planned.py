@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from hwm_magics.core.decided import Commit, Deduplicate, LoadPlan, RecogniseRows, SchemaChange
-from hwm_magics.core.observed import CommitRecord, SourceIdentity
+from hwm_magics.core.decided import Commit, Decision, Deduplicate, LoadPlan, RecogniseRows, SchemaChange
+from hwm_magics.core.observed import CommitRecord, FirstLoad, SourceIdentity
 from hwm_magics.core.query import CursorExpression
 from hwm_magics.core.window import floor_after, late_columns
 
-__all__ = ["compared_by", "cursor_of", "record_of"]
+__all__ = ["compared_by", "cursor_of", "kind_of", "marks_alone", "record_of"]
 
 
 def compared_by(step: RecogniseRows) -> CursorExpression:
@@ -52,4 +52,28 @@ def record_of(plan: LoadPlan, step: Commit, run_id: str, kind: str, change: Sche
         asked_at=plan.source.asked_at if plan.source else None,
         late_columns=late_columns(plan, change),
         floor=floor_after(plan),
+        first_load=FirstLoad(plan.chunk.goal, plan.chunk.number) if plan.chunk is not None else None,
     )
+
+
+def kind_of(plan: LoadPlan) -> str:
+    """What a plan's commit is: every chunk of a first load is a first run."""
+    decision = Decision.FIRST_RUN if plan.decision is Decision.RESUME else plan.decision
+    return decision.value.lower().replace(" ", "_")
+
+
+def marks_alone(plan: LoadPlan, step: Commit, read: int | None) -> bool:
+    """Whether a commit without rows is to carry the mark.
+
+    A chunk's mark always is: the next window begins there, whether or not the source had a row left.
+
+    Args:
+        plan: The plan.
+        step: Its commit.
+        read: Rows that the source sent; None when nobody knows.
+    """
+    if step.watermark is None:
+        return False
+    if plan.chunk is not None:
+        return plan.before is None or step.watermark.value > plan.before.value
+    return plan.before is not None and step.watermark.value > plan.before.value and read != 0

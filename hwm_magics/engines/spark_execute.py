@@ -17,6 +17,7 @@ from hwm_magics.core.decided import (
     CheckSchema,
     Commit,
     CreateTable,
+    Decision,
     Deduplicate,
     LoadPlan,
     MergeRows,
@@ -32,7 +33,7 @@ from hwm_magics.engines import spark_rows
 from hwm_magics.engines.base import Progress, RunContext
 from hwm_magics.engines.delta_open import local_absence
 from hwm_magics.engines.delta_sql import bounded
-from hwm_magics.engines.planned import cursor_of, record_of
+from hwm_magics.engines.planned import cursor_of, kind_of, marks_alone, record_of
 from hwm_magics.engines.spark_commit import (
     TXN_APP,
     TXN_VERSION,
@@ -301,7 +302,8 @@ class Execution:
         run.failpoint("before_put")
         if self._create is not None:
             self._make(
-                self._create, replace(self._record(step, "create"), low=None, high=None, watermark=None)
+                self._create,
+                replace(self._record(step, "create"), low=None, high=None, watermark=None, first_load=None),
             )
         elif self._version is None:
             raise CommitError(
@@ -310,7 +312,7 @@ class Execution:
         if empty:
             self._mark_only(step)
             return
-        record = self._record(step, plan.decision.value.lower().replace(" ", "_"))
+        record = self._record(step, kind_of(plan))
         entry = self._committed(record, self._writer(record), idle=isinstance(self._write, MergeRows))
         if entry is None:
             self._mark_only(step)
@@ -331,12 +333,11 @@ class Execution:
     def _surely_new(self) -> bool:
         """Whether the source has told of a row above the mark, and nothing can drop it."""
         source, before = self._plan.source, self._plan.before
-        return (
-            source is not None
-            and source.high is not None
-            and (before is None or source.high > before.value)
-            and self._plan.spec.transform is None
-        )
+        if source is None or self._plan.spec.transform is not None:
+            return False
+        if self._plan.decision is Decision.RESUME:
+            return source.lowest is not None
+        return source.high is not None and (before is None or source.high > before.value)
 
     def _record(self, step: Commit, kind: str) -> CommitRecord:
         return record_of(self._plan, step, self._run.run_id, kind, self._change)
@@ -433,10 +434,9 @@ class Execution:
 
     def _mark_only(self, step: Commit) -> None:
         """Nothing to write: commit nothing, or the mark alone where it moved."""
-        before = self._plan.before
-        moved = step.watermark is not None and before is not None and step.watermark.value > before.value
-        if moved and self._read != 0:
-            record = self._record(step, "incremental")
+        if marks_alone(self._plan, step, self._read):
+            chunk = self._plan.chunk is not None
+            record = self._record(step, kind_of(self._plan) if chunk else "incremental")
             entry = self._committed(record, empty_append(self._session, self._address, record), idle=False)
             self._outcome = Outcome("loaded", version=entry.version if entry else None, written=0)
 

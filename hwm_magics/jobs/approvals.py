@@ -31,7 +31,7 @@ class Approval:
 
     Attributes:
         node: The load.
-        decision: What may be done. Doing nothing always may.
+        decision: What may be done. Doing nothing always may, and a first load in chunks may go on.
         settings: The hash of the settings that it was planned with; see :func:`settings_hash`.
         sentence: The plan's sentence, for messages.
     """
@@ -50,7 +50,8 @@ class Approval:
         if plan.decision in (Decision.NO_CHANGES, Decision.BLOCKED):
             return
         told = ""
-        if plan.decision is not self.decision:
+        resumes = plan.decision is Decision.RESUME and self.decision is Decision.FIRST_RUN
+        if plan.decision is not self.decision and not resumes:
             told = (
                 f"approved was {self.decision} ({self.sentence}), and this is {plan.decision}: {plan.reason}"
             )

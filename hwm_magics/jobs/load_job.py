@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hwm_magics.errors import HwmError, LoadCancelled, PlanError, StalePlanError
+from hwm_magics.jobs.chunks import InChunks
 from hwm_magics.jobs.failures import sealed
 from hwm_magics.jobs.settings import Reread, Settings, changed
 from hwm_magics.jobs.states import Errand, JobStatus, Loader, Observers, Standing
@@ -447,7 +448,7 @@ class LoadJob:
         try:
             if self._strict:
                 self._check_settings()
-            result = self._loader.load(
+            result = InChunks(self._loader).load(
                 self.spec,
                 approved=approved or (self.plan if self._strict else None),
                 dry_run=self.dry_run or checking,
@@ -516,7 +517,9 @@ class LoadJob:
     def _interrupted(self, error: KeyboardInterrupt) -> LoadCancelled:
         """An interrupt outside of the write: before it, or between the commit and the end."""
         told = LoadCancelled(f"the load of {self.spec.node} was interrupted; nothing was written")
-        if self.progress is not None and self.progress.phase != "reading" and self.plan is not None:
+        progress = self.progress
+        begun = progress is not None and (progress.phase != "reading" or progress.chunk > 1)
+        if begun and self.plan is not None:
             before = -1 if self.plan.target.version is None else self.plan.target.version
             try:
                 newest = next(iter(self._loader.history(self.spec, 1)), None)
@@ -526,7 +529,14 @@ class LoadJob:
                     hint="%hwm_history tells whether it is there; running the load again is safe",
                 )
             else:
-                if newest is not None and newest.node == self.spec.node and newest.version > before:
+                ours = newest is not None and newest.node == self.spec.node and newest.version > before
+                if newest is not None and ours and newest.unfinished is not None:
+                    told = LoadCancelled(
+                        f"the load of {self.spec.node} was interrupted; its first load is committed up to "
+                        f"{newest.watermark}, of {newest.unfinished.goal}",
+                        hint="run the load again: it goes on there",
+                    )
+                elif newest is not None and ours:
                     told = LoadCancelled(
                         f"the load of {self.spec.node} was interrupted after its commit: "
                         f"version {newest.version} holds its rows",

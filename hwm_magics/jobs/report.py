@@ -135,6 +135,8 @@ def progress_line(job: LoadJob) -> str:
     took = duration(timedelta(seconds=job.seconds))
     if progress is None:
         return f"{said} · {took}"
+    if progress.chunks:
+        said += f" · chunk {progress.chunk} of at most {progress.chunks}"
     total = expected(job)
     said += f" · {counted(progress.rows, 'row')}" + (f" of about {total:,}" if total else "")
     if progress.bytes:
@@ -154,7 +156,8 @@ def headline(job: LoadJob) -> str:
     """The job in one line."""
     said = f"{job.spec.node}: {job.status.value}"
     if job.result is not None:
-        rows = f"{counted(job.result.rows_written, 'row')} written"
+        chunks = f" in {counted(job.result.chunks, 'chunk')}" if job.result.chunks else ""
+        rows = f"{counted(job.result.rows_written, 'row')} written{chunks}"
         tail = {"loaded": rows, "dry_run": "dry run, nothing written"}.get(job.result.status, "nothing new")
         return f"{said}, {tail}"
     if job.error is not None:

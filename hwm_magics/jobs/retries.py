@@ -183,5 +183,6 @@ class Retried(LoaderAround):
             version_after=found.version,
             watermark_after=found.watermark,
             files=told.files,
+            chunks=1 if found.first_load is not None else 0,
             warnings=("the commit's answer was lost; its rows were found in the target's log",),
         )

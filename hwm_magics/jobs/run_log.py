@@ -177,6 +177,8 @@ class JsonLog:
                     rows=progress.rows,
                     bytes=progress.bytes,
                     total=progress.total,
+                    chunk=progress.chunk or None,
+                    chunks=progress.chunks or None,
                     seconds=round(job.seconds, 3),
                 )
             if status.ended and self._once.first(job, "end"):

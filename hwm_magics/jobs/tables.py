@@ -125,7 +125,7 @@ def status_table(statuses: Sequence[TargetStatus], now: datetime | None = None) 
             zoned = zoned and has_zone(each.watermark.value)
         last, ago = "none", ""
         if each.last is not None:
-            last = f"{each.last.kind}, version {each.last.version}{_when(each.last)}"
+            last = f"{each.last.told}, version {each.last.version}{_when(each.last)}"
             ago = _age(each.last.committed_at, now)
         told = "; ".join((each.evidence, *each.events))
         version = "" if each.version is None else str(each.version)
@@ -173,7 +173,7 @@ def history_table(records: Sequence[CommitRecord], title: str = "Loads, newest f
             str(each.version),
             _when(each).removeprefix(", "),
             each.node,
-            each.kind,
+            each.told,
             _rows_written(each.metrics),
             "" if each.watermark is None else str(each.watermark),
             each.run_id,
@@ -241,6 +241,13 @@ def record_to_dict(record: CommitRecord) -> dict[str, object]:
         "node": record.node,
         "run_id": record.run_id,
         "kind": record.kind,
+        "first_load": None
+        if record.first_load is None
+        else {
+            "chunk": record.first_load.chunk,
+            "goal": str(record.first_load.goal),
+            "unfinished": record.unfinished is not None,
+        },
         "low": None if record.low is None else str(record.low),
         "high": None if record.high is None else str(record.high),
         "watermark": None if record.watermark is None else str(record.watermark),

@@ -57,7 +57,7 @@ class Rollback:
         for each in self.undone:
             rows = written(each.metrics).rows
             told = "" if rows is None else f", {counted(rows, 'row')}"
-            lines.append(f"  undoes version {each.version}: {each.kind} of {each.node}{told}")
+            lines.append(f"  undoes version {each.version}: {each.told} of {each.node}{told}")
         if self.unknown:
             lines.append(f"  undoes {counted(self.unknown, 'commit')} of others or of no rows")
         lines += [f"  ! {text}" for text in self.warnings]

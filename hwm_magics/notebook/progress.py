@@ -72,10 +72,14 @@ def meter(jobs: LoadJobs) -> str:
 def _one(job: LoadJob) -> str:
     line = f'<div class="hwm-line">{escape(progress_line(job))}</div>'
     total, progress = expected(job), job.progress
-    if not total or progress is None:
+    if progress is not None and progress.chunks:
+        share = (progress.chunk - (progress.phase != "finishing")) / progress.chunks
+        name = escape(f"Chunks loaded by {job.spec.node}")
+    elif total and progress is not None:
+        share = min(progress.rows / total, 1.0)
+        name = escape(f"Rows read by {job.spec.node}")
+    else:
         return line
-    share = min(progress.rows / total, 1.0)
-    name = escape(f"Rows read by {job.spec.node}")
     return (
         f'<div class="hwm-meter" role="progressbar" aria-label="{name}" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{share * 100:.0f}"><div style="width:{share:.1%}"></div></div>{line}'

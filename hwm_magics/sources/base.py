@@ -28,6 +28,9 @@ class SourceRequest:
         initial_value: On a first run, ``initial_value`` as written, to be read as the cursor's type.
         target_values: What the query's subqueries over the target came to, in their order.
         keys: Columns whose uniqueness is of interest; empty when it is not.
+        lowest: Whether the lowest cursor value is wanted, too.
+        goal: Of a first load that goes on: where it ends. Only the lowest value above ``low`` is asked for then,
+            up to there.
     """
 
     query: SourceQuery
@@ -36,6 +39,8 @@ class SourceRequest:
     initial_value: Scalar = None
     target_values: tuple[Param, ...] = ()
     keys: tuple[str, ...] = ()
+    lowest: bool = False
+    goal: CursorValue | None = None
 
 
 class Source(Protocol):

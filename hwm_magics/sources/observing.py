@@ -136,8 +136,12 @@ class CursorObserver:
         kind = self._type(cursor)
         kind = self._formed(kind, cursor)
         low = self._low(kind)
-        clock = self._clock(kind)
         indexed = cursor.fallback is None and self.facts is not None and cursor.column in self.facts.indexed
+        if self.request.goal is not None:
+            self._warn(cursor, indexed=indexed)
+            lowest = self._lowest(kind, cursor, Window(low, self.request.goal, low_inclusive=False))
+            return replace(state, cursor_type=kind, lowest=lowest, warnings=(*state.warnings, *self.warnings))
+        clock = self._clock(kind)
         may_be_null = self._may_be_null(cursor)
         scan = may_be_null and not indexed
         asked = [self.dialect.exact("MAX({cursor})", kind)]
@@ -163,8 +167,15 @@ class CursorObserver:
                 state = replace(state, nulls=self._counted(top, top)[1])
         else:
             state = self._heights(state, top, low, cap, indexed=indexed, may_be_null=may_be_null)
+        if self.request.lowest and state.high is not None:
+            state = replace(state, lowest=self._lowest(kind, cursor, Window(low, state.high)))
         self._warn(cursor, indexed=indexed)
         return replace(state, warnings=(*state.warnings, *self.warnings))
+
+    def _lowest(self, kind: CursorType, cursor: CursorExpression, window: Window) -> CursorValue | None:
+        """The lowest value in a window: where a first load in chunks begins, or goes on."""
+        (raw,) = self._ask([self.dialect.exact("MIN({cursor})", kind)], window)
+        return self._value(raw, kind, cursor)
 
     def _heights(
         self,
@@ -365,9 +376,14 @@ class CursorObserver:
     def _warn(self, cursor: CursorExpression, *, indexed: bool) -> None:
         rows = self.facts.rows if self.facts is not None else None
         if rows is not None and rows >= _LARGE and not indexed:
+            in_chunks = self.request.lowest or self.request.goal is not None
+            each = (
+                "each chunk reads all of them to find its own"
+                if in_chunks
+                else ("each run reads all of them to find the new ones")
+            )
             self.warnings.append(
-                f"no index begins with {cursor.label}, and the table has about {rows:,} rows: each run reads all "
-                "of them to find the new ones"
+                f"no index begins with {cursor.label}, and the table has about {rows:,} rows: {each}"
             )
 
 

@@ -30,10 +30,11 @@ class Nursery:
             env=ENVIRONMENT,
         )
 
-    def load(self, ours: Ours, place: str | None) -> int:
-        """Load in a child that kills itself at a place; how it ended."""
+    def load(self, ours: Ours, place: str | None, time: int = 1) -> int:
+        """Load in a child that kills itself at a place, the `time`-th time that it comes there; how it ended."""
         report = ours.root.parent / "report"
-        order = {"spec": ours.spec(), "connections": ours.connections, "place": place, "report": str(report)}
+        order = {"spec": ours.spec(), "connections": ours.connections, "report": str(report)}
+        order |= {"place": place, "time": time}
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         return int(self._process.stdout.readline())

@@ -1,8 +1,9 @@
 """Starts loads that die: a process that has everything imported, and forks a child for each order.
 
 Orders come as JSON lines on its input: `spec` and `connections` of a load, and `place`, the failpoint at
-which the child kills itself (null: it lives). The answer is a line with how the child ended: minus the signal's
-number, or its exit code. What is reported by loads that live goes to the file `report`.
+which the child kills itself (null: it lives) the `time`-th time that it comes there. The answer is a line with how
+the child ended: minus the signal's number, or its exit code. What is reported by loads that live goes to the file
+`report`.
 """
 
 from __future__ import annotations
@@ -30,8 +31,12 @@ import hwm_magics.api  # noqa: E402
 def one_load(order: dict) -> None:
     """Load, and die at the place."""
 
+    passed = 0
+
     def failpoint(name: str) -> None:
-        if name == order["place"]:
+        nonlocal passed
+        passed += name == order["place"]
+        if name == order["place"] and passed == order["time"]:
             os.kill(os.getpid(), signal.SIGKILL)
 
     job = hwm_magics.job(order["spec"], connections=order["connections"])

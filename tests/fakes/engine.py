@@ -44,7 +44,7 @@ from hwm_magics.core.schema import clashes, compare
 from hwm_magics.core.specs import LoadSpec, WriteSpec
 from hwm_magics.core.steps import Abilities
 from hwm_magics.engines.base import Progress, RunContext
-from hwm_magics.engines.planned import record_of
+from hwm_magics.engines.planned import kind_of, marks_alone, record_of
 from hwm_magics.errors import (
     BlockedError,
     CommitConflictError,
@@ -541,11 +541,10 @@ class _Walk:
         if self.table is None:
             raise CommitError("the target is not there any more; nothing was written", hint="run it again")
         replaces = self.plan.step(ReplaceTable) is not None or self.plan.step(ReplaceWindow) is not None
-        record = self._record(step, self.plan.decision.value.lower().replace(" ", "_"))
-        before = self.plan.before
-        moved = step.watermark is not None and before is not None and step.watermark.value > before.value
+        record = self._record(step, kind_of(self.plan))
+        moved = marks_alone(self.plan, step, self.read)
         if not rows and not replaces:
-            if not (moved and self.read):
+            if not moved:
                 return
             self._check(changed=False)
             self.version = self.lake.commit(

@@ -205,6 +205,11 @@ class FakeSource:
             return state
         kind = self._cursor_type(cursor.column)
         low = request.low
+        if request.goal is not None:
+            (lowest,) = self._probe(
+                request, ["MIN({cursor})"], Window(low, request.goal, low_inclusive=False)
+            )
+            return replace(state, cursor_type=kind, lowest=None if lowest is None else kind.value(lowest))
         if low is None and request.initial_value is not None:
             low = kind.value(request.initial_value)
         timed = kind.is_time and kind.kind is not CursorKind.TEXT
@@ -218,6 +223,9 @@ class FakeSource:
             f"COUNT(CASE WHEN {later} THEN {{cursor}} END)",
         ]
         high, top, count, future = self._probe(request, wanted, Window(low) if low is not None else None)
+        lowest = None
+        if request.lowest and high is not None:
+            (lowest,) = self._probe(request, ["MIN({cursor})"], Window(low, kind.value(high)))
         below, nulls = self._probe(request, ["MAX({cursor})", "COUNT(*) - COUNT({cursor})"], None)
         if kind.kind is CursorKind.TEXT and top is not None:
             kind = replace(kind, form=TextForm.of(top))
@@ -238,6 +246,7 @@ class FakeSource:
             future=future,
             below=value(below) if top is None else None,
             unique_keys=state.unique_keys,
+            lowest=value(lowest),
         )
 
     def _probe(self, request: SourceRequest, wanted: list[str], window: Window | None) -> tuple[Any, ...]:

@@ -258,6 +258,41 @@ def test_settle_holds_young_rows_back(pg):
     assert state.future == 2
 
 
+@pytest.mark.parametrize("index", ["", "CREATE INDEX ON t (c);"])
+def test_the_lowest_value_is_exact_and_asked_for_only_where_chunks_need_it(index, pg):
+    sql = """
+    CREATE TABLE t (c timestamptz);
+    INSERT INTO t VALUES ('2024-01-01 00:00:00.000001+00'), ('2024-01-01 00:00:00.000002+00'),
+      ('2024-06-01 00:00:00.999999+00'), (NULL), ('2999-01-01');
+    """
+
+    def exact(text):
+        return CursorType(CursorKind.TIMESTAMP_TZ, 6).value(text)
+
+    with pg(sql + index, on("c")) as source:
+        query = prepare(on("c"), WRITE, source.dialect)
+        assert observed(source, on("c")).lowest is None
+        first = source.observe(SourceRequest(query, first_run=True, lowest=True))
+        assert (first.lowest.text, first.high.text) == (
+            "2024-01-01 00:00:00.000001",
+            "2024-06-01 00:00:00.999999",
+        )
+        begun = source.observe(
+            SourceRequest(query, first_run=True, lowest=True, initial_value="2024-01-01 00:00:00.000002")
+        )
+        assert begun.lowest.text == "2024-01-01 00:00:00.000002"
+
+        def above(text):
+            request = SourceRequest(query, first_run=True, low=exact(text), goal=first.high)
+            return source.observe(request)
+
+        state = above("2024-01-01 00:00:00.000001")
+        assert state.lowest.text == "2024-01-01 00:00:00.000002"
+        assert (state.high, state.top, state.nulls, state.columns) == (None, None, None, first.columns)
+        assert above("2024-01-01 00:00:00.000002").lowest == first.high
+        assert above("2024-06-01 00:00:00.999999").lowest is None
+
+
 def test_accepted_future_rows_are_no_bound(pg):
     read = on("c", future=FuturePolicy.ACCEPT)
     with pg(FUTURE, read) as source:

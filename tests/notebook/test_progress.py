@@ -62,6 +62,22 @@ def test_the_meter_shows_phase_rows_bytes_and_a_bar_when_the_total_is_known(run,
     assert any("committing · 1,500 rows" in each for each in pictures)
 
 
+def test_a_first_load_in_chunks_has_a_bar_of_its_chunks(run, loader):
+    loader.progress = [
+        Progress("reading", 375, chunk=2, chunks=4),
+        Progress("finishing", 500, chunk=2, chunks=4),
+    ]
+    pictures, _, _ = run(1)
+    assert any("chunk 2 of at most 4 · 375 rows" in each for each in pictures)
+    assert any('aria-label="Chunks loaded by orders"' in each for each in pictures)
+    assert [
+        share for share in ("25", "50") if any(f'aria-valuenow="{share}"' in each for each in pictures)
+    ] == [
+        "25",
+        "50",
+    ]
+
+
 def test_without_a_total_there_is_no_bar(run, loader):
     loader.progress = [Progress("reading", 375)]
     pictures, _, _ = run(1)

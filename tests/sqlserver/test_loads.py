@@ -54,6 +54,32 @@ def test_an_upsert_keeps_one_row_a_key(orders, load):
     assert made.rows("id, amount::VARCHAR") == [(1, "1.50"), (2, "99.99"), (3, "3.50"), (4, "4.50")]
 
 
+@pytest.mark.parametrize(
+    ("kind", "values", "step", "chunks"),
+    [
+        # `datetime` keeps 1/300 s, so a step of 1 ms ends between two of its values.
+        (
+            "datetime",
+            ["'2024-06-01 00:00:00.003'", "'2024-06-01 00:00:00.007'", "'2024-06-01 00:00:00.010'"],
+            "1ms",
+            3,
+        ),
+        ("datetime2(7)", ["'2024-06-01 00:00:00.0000001'", "'2024-06-01'", "'2024-06-09'"], "1d", 2),
+        ("date", ["'2024-06-01'", "'2024-06-02'", "'2024-06-09'"], "1h", 3),
+        ("decimal(10, 2)", ["0.25", "1.50", "9.99"], 1, 3),
+        ("bigint", ["-9000000000", "0", "9000000000"], 1000, 3),
+    ],
+)
+def test_a_first_load_in_chunks_takes_each_row_once(erp, load, kind, values, step, chunks):
+    erp.create("dbo.orders", "id int NOT NULL PRIMARY KEY", f"c {kind}")
+    erp.insert("dbo.orders", *enumerate([*values, *values, "NULL"]))
+    made = load(table="dbo.orders", incremental={"column": "c"}, write={"first_run": {"chunk": step}})
+    result = made.run()
+    assert (result.status, result.chunks, result.rows_written) == ("loaded", chunks, 7)
+    assert [row[0] for row in made.rows("id")] == list(range(7))
+    assert made.run().rows_written == 0
+
+
 def test_odd_names_are_quoted(erp, load):
     table = "[dbo].[odd ]] names]"
     erp.create(table, "[a ]] b] int NOT NULL", "[select] nvarchar(10)", "[it's. a] datetime2(0)")

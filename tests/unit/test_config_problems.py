@@ -376,7 +376,6 @@ class TestRules:
     @pytest.mark.parametrize(
         ("text", "path"),
         [
-            (writing("path: p, first_run: {chunk: 30d}"), "write.first_run"),
             (reading("table: t, format: jdbc"), "read.format"),
         ],
     )
@@ -384,6 +383,42 @@ class TestRules:
         found = problems(text)
         assert "is not in this version yet" in found[0].message
         assert found[0].path == path
+
+    @pytest.mark.parametrize(
+        ("first_run", "path", "words"),
+        [
+            ("{}", "write.first_run", "it says nothing: add chunk: 30d"),
+            ("{chunk: 0}", "write.first_run.chunk", "is no step"),
+            ("{chunk: 0d}", "write.first_run.chunk", "is no step"),
+            ("{chunk: -5}", "write.first_run.chunk", "is no step"),
+            ("{chunk: 3 months}", "write.first_run.chunk", "no fixed length"),
+            ("{chunk: [1]}", "write.first_run.chunk", "a duration (30d) or a count (1000000)"),
+            ("{chunks: 30d}", "write.first_run.chunks", "did you mean 'chunk'"),
+        ],
+    )
+    def test_a_chunk_reaches_further_than_nothing(self, first_run, path, words):
+        text = (
+            "read: {connection: c, table: t, incremental: {column: u}}\n"
+            f"write: {{connection: l, path: p, first_run: {first_run}}}\n"
+        )
+        found = one(text)
+        assert (found.path, found.line) == (path, 3)
+        assert words in found.message
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            (writing("path: p, first_run: {chunk: 30d}"), "along a cursor column: add read.incremental"),
+            (
+                writing("path: p, mode: overwrite, first_run: {chunk: 30d}"),
+                "mode: overwrite replaces all rows",
+            ),
+        ],
+    )
+    def test_a_first_run_in_chunks_needs_a_cursor_and_a_table_that_grows(self, text, words):
+        found = one(text)
+        assert found.path == "write.first_run"
+        assert words in found.message
 
     @pytest.mark.parametrize(
         ("given", "path", "words"),

@@ -24,7 +24,7 @@ from hwm_magics.core.decided import (
 )
 from hwm_magics.core.explain import explain, plan_to_dict
 from hwm_magics.core.intent import intend
-from hwm_magics.core.observed import Column, Existence, SourceIdentity, TargetState
+from hwm_magics.core.observed import Column, Existence, FirstLoad, SourceIdentity, TargetState
 from hwm_magics.core.plan import plan_load
 from hwm_magics.core.render import bundle
 from hwm_magics.core.specs import Boundary, CursorSpec, FuturePolicy, NullPolicy, WriteMode
@@ -88,6 +88,7 @@ def specs(draw):
         ),
         schema=draw(st.sampled_from(["evolve", "strict"])),
         register_table=draw(st.sampled_from([None, None, "raw.orders"])),
+        chunk=draw(st.sampled_from([None, None, timedelta(hours=1), 500])),
     )
 
 
@@ -97,7 +98,13 @@ def loads(draw):
         st.sampled_from(["incremental", "incremental", "first_run", "mark", "backfill", "full_reload"])
     )
     source = SourceIdentity(draw(st.sampled_from(["", "", "pg/1"])), draw(st.sampled_from(["", "1"])), "shop")
-    return a_load(draw(st.one_of(st.none(), values, values, values)), kind=kind, source=source)
+    mark = draw(st.one_of(st.none(), values, values, values))
+    first = None
+    if kind == "first_run" and mark is not None and draw(st.booleans()):
+        beyond = draw(st.integers(0, 50_000))
+        goal = mark.plus(timedelta(seconds=beyond) if mark.type.is_time else beyond)
+        first = FirstLoad(goal, draw(st.integers(1, 9)))
+    return a_load(mark, kind=kind, source=source, first_load=first)
 
 
 @st.composite
@@ -149,6 +156,7 @@ def sources(draw):
             draw(st.sampled_from(["", "pg/1", "pg/2"])), draw(st.sampled_from(["", "1", "2"])), "shop"
         ),
         unique_keys=draw(st.sampled_from([None, True, False])),
+        lowest=draw(st.one_of(st.none(), mine)),
     )
 
 
@@ -212,6 +220,10 @@ def test_no_window_leaves_a_gap_above_the_last_watermark(plan):
 def test_a_mark_is_never_recorded_above_what_the_window_read(plan):
     if not plan.writes or plan.after is None or plan.decision is Decision.BACKFILL:
         return
+    if plan.chunk is not None:
+        assert plan.after.value == plan.window.high <= plan.chunk.goal
+        assert (plan.after.value == plan.chunk.goal) == (not plan.chunk.left)
+        return
     highest = [
         mark for mark in (plan.source.high, plan.before.value if plan.before else None) if mark is not None
     ]
@@ -234,6 +246,19 @@ def test_rows_that_are_read_again_are_recognised_or_merged(plan):
         step = plan.step(RecogniseRows)
         assert step is not None
         assert step.low == plan.window.low
+
+
+@few
+@given(plans())
+def test_a_first_load_goes_on_right_above_its_last_chunk_and_recognises_only_what_others_did(plan):
+    if plan.decision is not Decision.RESUME:
+        return
+    unfinished = (plan.target.last_load or plan.target.replaced).unfinished
+    assert (plan.chunk.number, plan.chunk.goal) == (unfinished.chunk + 1, unfinished.goal)
+    assert (plan.window.low, plan.window.low_inclusive) == (plan.before.value, False)
+    assert plan.window.low < plan.window.high
+    assert plan.step(RecogniseRows) is None or plan.target.events
+    assert plan.step(CreateTable) is None
 
 
 @few
@@ -292,7 +317,7 @@ def test_the_same_observations_give_the_same_plan(plan):
 
 def _values_of(plan):
     statement = plan.step(ReadRows).statement if plan.step(ReadRows) else None
-    if statement is None or plan.decision in (Decision.FIRST_RUN, Decision.FULL_RELOAD):
+    if statement is None or plan.decision in (Decision.FIRST_RUN, Decision.RESUME, Decision.FULL_RELOAD):
         return ()
     return tuple(param for param in statement.params if param.name.startswith("target_"))
 
