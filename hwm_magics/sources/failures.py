@@ -82,6 +82,8 @@ def failure(
 def _text(error: BaseException) -> str:
     """An exception's message; pyodbc's is the second part of a pair, with the state before it and a call behind."""
     state, message = error.args if len(error.args) == 2 else ("", "")  # noqa: PLR2004 - a pair
+    if isinstance(state, int) and isinstance(message, str) and not isinstance(error, OSError):
+        return message  # MySQL's drivers put the error's number before it
     if not isinstance(message, str) or not message.startswith(f"[{state}]"):
         return str(error)
     return re.sub(r" \(-?\d+\) \(SQL\w+\)$", "", message.removeprefix(f"[{state}]").strip())

@@ -330,10 +330,6 @@ class Code:
 @pytest.mark.parametrize(
     ("dialect", "column", "arrow"),
     [
-        ("mysql", ("c", 246, None, 14, 14, 2, True), pa.decimal128(13, 2)),
-        ("mysql", ("c", 12, None, 26, 26, 6, True), pa.timestamp("us")),
-        ("mysql", ("c", 7, None, 26, 26, 6, True), pa.timestamp("us", "UTC")),
-        ("mysql", ("c", 11, None, 10, 10, 0, True), None),
         ("oracle", ("c", Code("DB_TYPE_NUMBER"), 13, None, 12, 2, True), pa.decimal128(12, 2)),
         ("oracle", ("c", Code("DB_TYPE_NUMBER"), 127, None, 0, -127, True), None),
         ("oracle", ("c", Code("DB_TYPE_DATE"), 23, None, None, None, False), pa.timestamp("us")),

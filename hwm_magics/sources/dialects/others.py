@@ -1,4 +1,4 @@
-"""MySQL, Oracle, DuckDB and Spark, as far as they differ from plain SQL."""
+"""Oracle, DuckDB and Spark, as far as they differ from plain SQL."""
 
 from __future__ import annotations
 
@@ -9,56 +9,7 @@ from hwm_magics.core.observed import SourceIdentity
 from hwm_magics.sources.dialects.base import Ask, Clock, Dialect
 from hwm_magics.sources.rendering import Bound, bind_by_text
 
-__all__ = ["DuckDb", "MySql", "Oracle", "Spark"]
-
-
-@dataclass(frozen=True, slots=True)
-class MySql(Dialect):
-    """MySQL and MariaDB."""
-
-    def bind(self, value: CursorValue | Scalar) -> Bound:
-        if isinstance(value, bool):
-            return Bound("CAST(? AS SIGNED)", str(int(value)))
-        bound = bind_by_text(
-            value,
-            {
-                CursorKind.INTEGER: "CAST(? AS SIGNED)",
-                CursorKind.DECIMAL: "CAST(? AS DECIMAL(65, {digits}))",
-                CursorKind.TIMESTAMP: "CAST(? AS DATETIME(6))",
-                CursorKind.TIMESTAMP_TZ: "CAST(? AS DATETIME(6))",
-            },
-        )
-        return Bound(bound.sql, bound.text.removesuffix("+00:00") if bound.text else bound.text)
-
-    def exact(self, expression: str, cursor_type: CursorType) -> str:
-        del cursor_type
-        return f"CAST({expression} AS CHAR)"
-
-    def clock(self, kind: CursorKind, timezone: str | None) -> Clock:
-        if timezone or kind is CursorKind.TIMESTAMP_TZ:
-            return Clock("CAST(UTC_TIMESTAMP(6) AS CHAR)", utc=True)
-        # The session is in UTC; whoever writes DATETIME values has most likely left the server's zone alone.
-        there = "CONVERT_TZ(UTC_TIMESTAMP(6), '+00:00', @@global.time_zone)"
-        return Clock(f"CAST(COALESCE({there}, NOW(6)) AS CHAR)", utc=False)
-
-    def set_zone(self, timezone: str | None) -> str:
-        del timezone
-        # TIMESTAMP columns are instants, and arrive as the session's wall clock shows them.
-        return "SET time_zone = '+00:00'"
-
-    def length(self, expression: str) -> str:
-        return f"CHAR_LENGTH({expression})"
-
-    def as_text(self, name: str) -> str:
-        return f"CAST({self.quote(name)} AS CHAR) AS {self.quote(name)}"
-
-    def identity(self, ask: Ask, place: str) -> SourceIdentity:
-        ((server, database),) = ask("SELECT @@server_uuid, DATABASE()")
-        return SourceIdentity(f"mysql/{server}/{database}", text=f"MySQL database {database} on {place}")
-
-    def tables(self, ask: Ask) -> tuple[str, ...]:
-        rows = ask("SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = DATABASE()")
-        return tuple(str(name) for (name,) in rows)
+__all__ = ["DuckDb", "Oracle", "Spark"]
 
 
 @dataclass(frozen=True, slots=True)
