@@ -42,6 +42,7 @@ _HIGHEST_PORT = 65_535
 _AUTHS = {
     "default": None,
     "cli": None,
+    "azure_default": None,
     "key": "account_key",
     "sas": "sas_token",
     "client_secret": "client_secret",
@@ -126,7 +127,7 @@ class AdlsModel(_Storage):
     account_name: Text | None = Field(None, description="Another spelling of `account`.")
     container: Text | None = Field(None, description="The container.")
     auth: Annotated[str, of(_auth)] | None = Field(
-        None, description="default, cli, key, sas or client_secret."
+        None, description="default, cli, azure_default, key, sas or client_secret."
     )
     account_key: SecretText | None = Field(None, description="For `auth: key`.")
     sas_token: SecretText | None = Field(None, description="For `auth: sas`.")
@@ -419,6 +420,11 @@ def _check_login(values: dict[str, Any], report: Callable[[str, str], None]) -> 
         for key in ("username", "password"):
             if key in values:
                 report(key, "the operating system's user logs in: leave it out, or the integrated login")
+    elif way == "azure_default":
+        if "password" in values:
+            report("password", "azure-identity finds who logs in: leave it out, or use service_principal")
+        if "connection_string" in values:
+            report("authentication", "a connection string stands beside it: keep one of them")
     elif way in ("sql", "service_principal", "entra_password"):
         for key in ("username", "password"):
             if key not in values:

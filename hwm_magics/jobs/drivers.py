@@ -98,6 +98,10 @@ def needs_of(kind: str, settings: Mapping[str, object]) -> tuple[str, tuple[Need
         The extra, "" for none, and the packages that have to be there.
     """
     extra = _OF_TYPES.get(kind, "")
+    if kind == "adls":
+        return ("azure", extra_needs("azure")) if settings.get("auth") == "azure_default" else ("", ())
+    if kind == "sql_server" and settings.get("authentication") == "azure_default":
+        return "sqlserver", (*extra_needs("sqlserver"), *extra_needs("azure"))
     if kind == "sql_server" and ("driver" in settings or "connection_string" in settings):
         extra = "odbc"
     if extra:

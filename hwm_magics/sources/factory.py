@@ -87,8 +87,9 @@ def _driver(connection: DatabaseConnection | ObjectConnection, read: ReadSpec) -
         from hwm_magics.sources.odbc_drivers import sql_server_driver
 
         string = connection.odbc(None if connection.names_driver else sql_server_driver())
-        if connection.access_token is not None:
-            return sql_odbc.connect_with_token(string, connection.access_token)
+        token = connection.token()
+        if token is not None:
+            return sql_odbc.connect_with_token(string, token)
         return sql_odbc.connect(string, "tsql", _text_size(read), connection.timezone)
     if isinstance(connection, OdbcConnection):
         from hwm_magics.sources import sql_odbc
