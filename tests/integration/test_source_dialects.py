@@ -481,3 +481,17 @@ def test_duckdb_errors(duck, tmp_path):
     other.write_text("no database")
     with pytest.raises(SourceConnectionError):
         open_source(DuckDbConnection(name="d", database=str(other)), READ)
+
+
+def test_duckdbs_constraints_prove_keys(tmp_path):
+    path = tmp_path / "x.duckdb"
+    with contextlib.closing(duckdb.connect(str(path))) as db:
+        db.execute(
+            "CREATE SCHEMA s; CREATE TABLE s.t (id INTEGER PRIMARY KEY, a INTEGER, b INTEGER NOT NULL UNIQUE)"
+        )
+        db.execute("CREATE VIEW v AS SELECT * FROM s.t")
+    with open_source(DuckDbConnection(name="d", database=str(path)), READ) as source:
+        facts = dialect_of("duckdb").facts(source.ask, '"s"."t"')
+        assert facts.not_null == {"id", "b"}
+        assert [facts.keeps_unique([name]) for name in ("id", "a", "b")] == [True, False, True]
+        assert dialect_of("duckdb").facts(source.ask, '"v"') is None
