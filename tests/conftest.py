@@ -13,17 +13,18 @@ from servers import SQLITE_DRIVER, PgDatabase, PostgresServer, ServerRoom, requi
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mariadb_server import MariaDb
     from pyspark.sql import SparkSession
     from sqlserver.erp import Erp
     from tds_facade import ServerProcess
 
 ROOM = pytest.StashKey[ServerRoom]()
 # Fixtures that need what a machine may lack, and the marks of the tests that use them.
-FIXTURE_MARKS = {"postgres": "server", "odbc_sqlite": "odbc", "erp": "odbc"}
+FIXTURE_MARKS = {"postgres": "server", "odbc_sqlite": "odbc", "erp": "odbc", "maria": "server"}
 
 # Folders whose tests start processes, ask real servers or try thousands of schedules: not for `make quick`.
 THOROUGH = frozenset(
-    {"badinput", "browser", "crash", "integration", "model", "seed", "sqlserver", "tds", "traps"}
+    {"badinput", "browser", "crash", "integration", "maria", "model", "seed", "sqlserver", "tds", "traps"}
 )
 
 # Two cores run tests and servers at once: time says nothing about the code.
@@ -90,6 +91,19 @@ def postgres(request: pytest.FixtureRequest) -> PostgresServer:
 def pg_database(postgres: PostgresServer) -> Iterator[PgDatabase]:
     """A fresh PostgreSQL database that belongs to the plain user `loader`; dropped after the test."""
     with postgres.new_database() as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def _mariadb(request: pytest.FixtureRequest) -> MariaDb:
+    """The run's MariaDB, shared by all workers."""
+    return request.config.stash[ROOM].mariadb()
+
+
+@pytest.fixture
+def maria(_mariadb: MariaDb) -> Iterator[MariaDb]:
+    """A fresh MariaDB database that belongs to the plain user `loader`; dropped after the test."""
+    with _mariadb.new_database() as database:
         yield database
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote
 
+import mariadb_server
 import pytest
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ POSTGRES_DRIVER = "PostgreSQL Unicode"
 SQLITE_DRIVER = "SQLite3"
 INSTALL = {
     "PostgreSQL": "apt-get install --no-install-recommends postgresql",
+    "MariaDB": "apt-get install --no-install-recommends mariadb-server-core",
+    mariadb_server.DRIVER: "apt-get install --no-install-recommends odbc-mariadb",
     "unixODBC": "apt-get install --no-install-recommends unixodbc",
     POSTGRES_DRIVER: "apt-get install --no-install-recommends odbc-postgresql",
     SQLITE_DRIVER: "apt-get install --no-install-recommends libsqliteodbc",
@@ -146,7 +149,7 @@ class PostgresServer:
 
 
 class ServerRoom:
-    """The folder that the processes of one test run share, and the PostgreSQL in it."""
+    """The folder that the processes of one test run share, and the servers in it."""
 
     def __init__(self, root: Path, alive: int | None = None) -> None:
         self._root = root
@@ -183,9 +186,23 @@ class ServerRoom:
                 self._state.write_text(json.dumps(asdict(server)))
         return PostgresServer(**json.loads(self._state.read_text()))
 
+    def mariadb(self) -> mariadb_server.MariaDb:
+        """The run's MariaDB; started if it is not there yet."""
+        if not mariadb_server.is_installed():
+            missing("MariaDB")
+        state = self._root / "mariadb.json"
+        with (self._root / "mariadb.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not state.exists():
+                server = mariadb_server.start(self._root, _server_user(), _give_to_server_user)
+                state.touch(mode=0o600)
+                state.write_text(json.dumps(asdict(server)))
+        return mariadb_server.MariaDb(**json.loads(state.read_text()))
+
     def close(self) -> None:
-        """Stop the server, if it was started, and remove the folder."""
+        """Stop the servers that were started, and remove the folder."""
         try:
+            mariadb_server.stop(self._root)
             if self._state.exists():
                 server = PostgresServer(**json.loads(self._state.read_text()))
                 _pg_ctl(server.bin_dir, self._root, "stop", "--mode=immediate")

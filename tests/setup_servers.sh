@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sees to it that the tests find a PostgreSQL server, the ODBC drivers of PostgreSQL and SQLite, Java for Spark,
+# Sees to it that the tests find PostgreSQL and MariaDB servers, the ODBC drivers of both and of SQLite, Java for Spark,
 # Chromium for JupyterLab, and systemd-analyze, which checks unit files without a running systemd.
 # Installs what is missing where it may (root or password-free sudo, and apt-get); otherwise says what to
 # install, and fails if CI=true. Starts nothing: the tests run a server of their own.
@@ -11,6 +11,10 @@ has_postgres() {
     if [ -x "$dir/initdb" ] && [ -x "$dir/postgres" ] && [ -x "$dir/pg_ctl" ]; then return 0; fi
   done
   return 1
+}
+
+has_mariadb() { # the server alone: Debian's package mariadb-server would make and start one as a service
+  { command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ]; } && [ -f /usr/share/mysql/mysql_system_tables.sql ]
 }
 
 has_odbc() { # The driver manager
@@ -36,9 +40,11 @@ has_chromium() {
 missing_packages() {
   has_java || echo openjdk-17-jre-headless
   has_postgres || echo postgresql
+  has_mariadb || echo mariadb-server-core
   has_odbc || echo unixodbc
   has_kerberos || echo libgssapi-krb5-2
   has_driver "PostgreSQL Unicode" || echo odbc-postgresql
+  has_driver "MariaDB Unicode" || echo odbc-mariadb
   has_driver SQLite3 || echo libsqliteodbc
   command -v systemd-analyze >/dev/null || echo systemd
   has_chromium || printf '%s\n' chromium fonts-dejavu-core
@@ -50,8 +56,8 @@ if [ ${#missing[@]} -eq 0 ]; then
 fi
 
 give_up() { # REASON
-  echo "The tests need PostgreSQL's server, unixODBC with its drivers for PostgreSQL and SQLite, Kerberos' libraries,"
-  echo "Java 17, systemd-analyze, and Chromium."
+  echo "The tests need the servers of PostgreSQL and MariaDB, unixODBC with its drivers for both and for SQLite,"
+  echo "Kerberos' libraries, Java 17, systemd-analyze, and Chromium."
   echo "$1"
   echo "On Debian and Ubuntu: apt-get install --no-install-recommends ${missing[*]}"
   if [ "${CI:-}" = true ]; then exit 1; fi

@@ -25,6 +25,8 @@ from hwm_magics.connections.secrets import Secret
 from hwm_magics.connections.spark import SparkConnection
 from hwm_magics.connections.sql import (
     DIALECTS,
+    OTHER_DRIVERS,
+    SSL_MODES,
     DuckDbConnection,
     MySqlConnection,
     OracleConnection,
@@ -40,6 +42,7 @@ _HIGHEST_PORT = 65_535
 _AUTHS = {
     "default": None,
     "cli": None,
+    "azure_default": None,
     "key": "account_key",
     "sas": "sas_token",
     "client_secret": "client_secret",
@@ -124,7 +127,7 @@ class AdlsModel(_Storage):
     account_name: Text | None = Field(None, description="Another spelling of `account`.")
     container: Text | None = Field(None, description="The container.")
     auth: Annotated[str, of(_auth)] | None = Field(
-        None, description="default, cli, key, sas or client_secret."
+        None, description="default, cli, azure_default, key, sas or client_secret."
     )
     account_key: SecretText | None = Field(None, description="For `auth: key`.")
     sas_token: SecretText | None = Field(None, description="For `auth: sas`.")
@@ -208,7 +211,15 @@ class MySqlModel(_Server):
     """``type: mysql``."""
 
     database: Text | None = Field(None, description="The database.")
-    driver: Text | None = Field(None, description="SQLAlchemy's name of the driver.")
+    driver: Text | None = Field(
+        None, description="pymysql (the default), another one by SQLAlchemy's name, odbc, or an ODBC driver."
+    )
+    ssl_mode: Annotated[str, of(_one_of(*SSL_MODES))] | None = Field(
+        None, description=f"How to encrypt: {', '.join(SSL_MODES)}."
+    )
+    ssl_ca: Text | None = Field(None, description="A file with the authorities that are trusted.")
+    ssl_cert: Text | None = Field(None, description="A file with a certificate to show.")
+    ssl_key: Text | None = Field(None, description="The file with its key.")
 
 
 class OracleModel(_Server):
@@ -365,6 +376,8 @@ def _check(
             values["sql_dialect"] = spoken
     if kind == "sql_server":
         _check_login(values, report)
+    if kind == "mysql":
+        _check_encryption(values, report)
     whole = {"postgres": "url", "sql_server": "connection_string"}.get(kind)
     if whole is not None and whole in values:
         for key in _SAID_BY_THE_WHOLE:
@@ -380,6 +393,20 @@ _SAID_BY_THE_WHOLE = (
 )  # fmt: skip
 
 
+def _check_encryption(values: dict[str, Any], report: Callable[[str, str], None]) -> None:
+    """Files that the way to encrypt has a use for, and a driver of ours that reads them."""
+    files: tuple[str, ...] = tuple(key for key in ("ssl_ca", "ssl_cert", "ssl_key") if key in values)
+    if values.get("ssl_mode") in ("disabled", "preferred"):
+        for key in files:
+            report(key, f"ssl_mode: {values['ssl_mode']} has no use for it: keep one of them")
+    if "ssl_key" in values and "ssl_cert" not in values:
+        report("ssl_key", "the certificate that belongs to it is missing: write ssl_cert")
+    driver = values.get("driver", "pymysql")
+    if driver in OTHER_DRIVERS:
+        for key in (*files, *(("ssl_mode",) if "ssl_mode" in values else ())):
+            report(key, f"the driver {driver} has words of its own for it: write them under options")
+
+
 def _check_login(values: dict[str, Any], report: Callable[[str, str], None]) -> None:
     """One way to log in to SQL Server, and what it needs."""
     way = values.get("authentication")
@@ -393,6 +420,11 @@ def _check_login(values: dict[str, Any], report: Callable[[str, str], None]) -> 
         for key in ("username", "password"):
             if key in values:
                 report(key, "the operating system's user logs in: leave it out, or the integrated login")
+    elif way == "azure_default":
+        if "password" in values:
+            report("password", "azure-identity finds who logs in: leave it out, or use service_principal")
+        if "connection_string" in values:
+            report("authentication", "a connection string stands beside it: keep one of them")
     elif way in ("sql", "service_principal", "entra_password"):
         for key in ("username", "password"):
             if key not in values:
@@ -407,6 +439,10 @@ def _placed(kind: str, values: dict[str, Any], base: FilePath) -> dict[str, Any]
         values["database"] = _absolute(values["database"], base)
     if kind == "sqlite" and "attach" in values:
         values["attach"] = {name: _absolute(file, base) for name, file in values["attach"].items()}
+    if kind == "mysql":
+        values |= {
+            key: _absolute(values[key], base) for key in ("ssl_ca", "ssl_cert", "ssl_key") if key in values
+        }
     if kind == "gcs" and "service_account" in values:
         values["service_account"] = _absolute(values["service_account"], base)
     return values

@@ -6,17 +6,31 @@ from dataclasses import dataclass
 from typing import ClassVar
 from urllib.parse import quote, urlencode
 
-from hwm_magics.connections.base import DatabaseConnection
+from hwm_magics.connections.base import DatabaseConnection, odbc_string
 from hwm_magics.connections.secrets import Secret
 
 __all__ = [
     "DIALECTS",
+    "OTHER_DRIVERS",
+    "SSL_MODES",
     "DuckDbConnection",
     "MySqlConnection",
     "OracleConnection",
     "SqlConnection",
     "build_url",
 ]
+
+SSL_MODES = {
+    "disabled": "never encrypted",
+    "preferred": "encrypted where the server can, by whatever certificate",
+    "required": "encrypted, by whatever certificate",
+    "verify_ca": "encrypted, by a certificate of an authority that is known",
+    "verify_identity": "likewise, and the certificate is the host's",
+}
+"""MySQL's own words for ways to encrypt a session, and what they mean."""
+
+OTHER_DRIVERS = frozenset({"mysqldb", "mysqlconnector", "mariadbconnector", "cymysql", "pyodbc"})
+"""MySQL's drivers that are reached through SQLAlchemy, by its names."""
 
 DIALECTS = {
     "bigquery": "bigquery",
@@ -95,8 +109,15 @@ class MySqlConnection(DatabaseConnection):
     """MySQL or MariaDB.
 
     Attributes:
-        driver: SQLAlchemy's name of the Python driver.
-        options: Parameters of the URL.
+        host: A host, or a Unix socket's path.
+        driver: ``pymysql``; one of :data:`OTHER_DRIVERS`, whose URL has the options as its parameters; or
+            ``odbc`` or the name of an ODBC driver, through which the rows are read then.
+        ssl_mode: A key of :data:`SSL_MODES`; None for ``verify_identity`` where ``ssl_ca`` is named, else
+            for ``preferred``.
+        ssl_ca: A file with the authorities that may have signed the server's certificate; None for the
+            system's.
+        ssl_cert, ssl_key: Files with the certificate that this side shows, and its key.
+        options: Further arguments of ``pymysql.connect``.
     """
 
     type: ClassVar[str] = "mysql"
@@ -106,10 +127,48 @@ class MySqlConnection(DatabaseConnection):
     username: str | None = None
     password: Secret | None = None
     driver: str = "pymysql"
+    ssl_mode: str | None = None
+    ssl_ca: str | None = None
+    ssl_cert: str | None = None
+    ssl_key: str | None = None
 
     @property
     def dialect(self) -> str:
         return "mysql"
+
+    @property
+    def encryption(self) -> str:
+        """The way in which the session is encrypted, a key of :data:`SSL_MODES`."""
+        return self.ssl_mode or ("verify_identity" if self.ssl_ca is not None else "preferred")
+
+    @property
+    def by_odbc(self) -> str | None:
+        """The ODBC driver that reads the rows, ``odbc`` for whichever is there; None where none does."""
+        return None if self.driver == "pymysql" or self.driver in OTHER_DRIVERS else self.driver
+
+    def odbc(self, driver: str) -> Secret:
+        """The ODBC connection string.
+
+        Args:
+            driver: The driver's registered name. MariaDB's and MySQL's each pass over the other's words.
+        """
+        socket = self.host.startswith("/")
+        settings = {"DRIVER": driver, "SOCKET" if socket else "SERVER": self.host}
+        if not socket:
+            settings["PORT"] = str(self.port)
+        settings["DATABASE"] = self.database
+        if self.username is not None:
+            settings["UID"] = self.username
+        if self.password is not None:
+            settings["PWD"] = self.password.reveal()
+        if self.encryption not in ("disabled", "preferred"):
+            settings["FORCETLS"] = "1"
+        if self.encryption in ("verify_ca", "verify_identity"):
+            settings["SSLVERIFY"] = "1"
+        files = {"SSLCA": self.ssl_ca, "SSLCERT": self.ssl_cert, "SSLKEY": self.ssl_key}
+        settings |= {key: file for key, file in files.items() if file is not None}
+        settings["SSLMODE"] = self.encryption.upper()
+        return Secret.of_address(odbc_string(settings))
 
     def sqlalchemy_url(self) -> Secret:
         """The URL for ``create_engine``."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hwm_magics.connections.base import DatabaseConnection, odbc_string
+from hwm_magics.connections.entra import DATABASE, token_for
 from hwm_magics.connections.secrets import Secret
 
 __all__ = ["AUTHENTICATIONS", "SqlServerConnection", "odbc_keywords"]
@@ -19,8 +20,9 @@ AUTHENTICATIONS = {
     "entra_password": "ActiveDirectoryPassword",
     "entra_integrated": "ActiveDirectoryIntegrated",
     "entra_interactive": "ActiveDirectoryInteractive",
+    "azure_default": "",
 }
-"""Our words for ways to log in, and the ODBC driver's for its keyword Authentication."""
+"""Our words for ways to log in, and the ODBC driver's for its keyword Authentication; "" where it has none."""
 
 _INTENTS = {"read_only": "ReadOnly", "read_write": "ReadWrite"}
 _APP = "hwm_magics"
@@ -34,7 +36,8 @@ class SqlServerConnection(DatabaseConnection):
         driver: The ODBC driver's registered name, or the path of its library; None for the newest
             one that there is.
         connection_string: A ready connection string in the place of all other attributes but the token.
-        authentication: How to log in, a key of :data:`AUTHENTICATIONS`; None for what the rest says.
+        authentication: How to log in, a key of :data:`AUTHENTICATIONS`; None for what the rest says. With
+            ``azure_default`` the username is a user-assigned managed identity's client id.
         trusted: Whether to log in as the operating system's user: another word for ``integrated``.
         access_token: A token of Microsoft Entra ID for ``https://database.windows.net/``.
         application_intent: ``read_only`` or ``read_write``; None for read_only.
@@ -67,6 +70,17 @@ class SqlServerConnection(DatabaseConnection):
     def integrated(self) -> bool:
         """Whether the operating system's user logs in."""
         return self.trusted or self.authentication == "integrated"
+
+    def token(self) -> Secret | None:
+        """The access token to log in with, fetched anew for ``azure_default``; None where something else logs in.
+
+        Raises:
+            EngineNotInstalledError, LoginError: There is no such token.
+        """
+        if self.authentication != "azure_default":
+            return self.access_token
+        doing = f"connecting to {self.host}/{self.database}"
+        return token_for(DATABASE, doing=doing, client_id=self.username)
 
     @property
     def names_driver(self) -> bool:
@@ -105,9 +119,9 @@ class SqlServerConnection(DatabaseConnection):
             settings["DATABASE"] = self.database
         if self.integrated:
             settings["Trusted_Connection"] = "yes"
-        elif self.authentication not in (None, "sql"):
+        elif AUTHENTICATIONS.get(str(self.authentication)):
             settings["Authentication"] = AUTHENTICATIONS[str(self.authentication)]
-        if self.username is not None:
+        if self.username is not None and self.authentication != "azure_default":
             settings["UID"] = self.username
         if self.password is not None:
             settings["PWD"] = self.password.reveal()

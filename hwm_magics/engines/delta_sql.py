@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal, localcontext
 
 from hwm_magics.core.cursor import CursorKind, CursorValue
 from hwm_magics.core.decided import Window
@@ -45,8 +46,8 @@ def maximum(cursor: CursorExpression) -> str:
 def condition(cursor: CursorExpression, low: CursorValue | None, *, nulls: bool) -> str:
     """Which target rows may come again: those at or above a low bound, and a little below.
 
-    File statistics cut timestamps to milliseconds, so the bound is lowered by one before it is used
-    to choose files and rows; the caller compares exactly afterwards.
+    File statistics cut timestamps to milliseconds and keep decimals as doubles, so the bound is lowered by as
+    much before it is used to choose files and rows; the caller compares exactly afterwards.
 
     Args:
         cursor: The cursor.
@@ -98,7 +99,18 @@ def within(window: Window, cursor: CursorExpression) -> tuple[str, str]:
     return bounded(Window(low), cursor.column, cursor.fallback) or "TRUE", exact
 
 
+_TRUSTED_DIGITS = 15
+
+
 def _lowered(low: CursorValue) -> CursorValue:
+    if low.type.kind is CursorKind.DECIMAL:
+        # Statistics hold a double, of which 15 digits can be trusted, or the largest number of 64 bits.
+        number = min(Decimal(low.text), Decimal(2**63 - 1))
+        if len(number.as_tuple().digits) <= _TRUSTED_DIGITS:
+            return low
+        with localcontext(prec=100):
+            below = number - Decimal(1).scaleb(number.adjusted() - _TRUSTED_DIGITS + 2)
+        return CursorValue(low.type, f"{below:f}")
     if low.type.kind not in (CursorKind.TIMESTAMP, CursorKind.TIMESTAMP_TZ):
         return low
     return low.minus(timedelta(milliseconds=1)).floored(3)

@@ -6,6 +6,8 @@ import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hwm_magics.connections.sql import OTHER_DRIVERS
+
 __all__ = ["ENGINES", "EXTRAS", "Need", "extra_needs", "needs_of"]
 
 
@@ -45,6 +47,11 @@ EXTRAS: Mapping[str, tuple[Need, ...]] = {
         Need("pyodbc", "pyodbc", "sqlserver"),
         Need("mssql-python-odbc", "mssql_python_odbc", "sqlserver"),
     ),
+    "mysql": (Need("PyMySQL", "pymysql", "mysql"),),
+    "oracle": (Need("oracledb", "oracledb", "oracle"),),
+    "duckdb": (Need("duckdb", "duckdb", "duckdb"),),
+    "azure": (Need("azure-identity", "azure.identity", "azure"),),
+    "plot": (Need("matplotlib", "matplotlib", "plot"),),
     "keyring": (Need("keyring", "keyring", "keyring"),),
     "spark": (Need("pyspark", "pyspark", "spark"), Need("delta-spark", "delta", "spark")),
     "jobs": (
@@ -55,17 +62,20 @@ EXTRAS: Mapping[str, tuple[Need, ...]] = {
         Need("croniter", "croniter", "jobs"),
     ),
 }
-"""What each extra brings. ``s3`` and ``azure`` bring nothing: delta-rs has clients of its own."""
+"""What each extra brings. ``s3`` brings nothing: delta-rs has a client of its own."""
 
 ENGINES: Mapping[str, str] = {"spark": "spark"}
 """The extra that an engine needs."""
 
-_OF_TYPES = {"postgres": "postgres", "odbc": "odbc", "sql_server": "sqlserver", "s3": "s3", "adls": "azure"}
+_OF_TYPES = {
+    "postgres": "postgres", "odbc": "odbc", "sql_server": "sqlserver", "s3": "s3", "oracle": "oracle",
+    "duckdb": "duckdb",
+}  # fmt: skip
 _PACKAGES = {
-    "pymysql": Need("pymysql", "pymysql"),
+    "pymysql": Need("PyMySQL", "pymysql", "mysql"),
     "mysqlconnector": Need("mysql-connector-python", "mysql.connector"),
-    "oracledb": Need("oracledb", "oracledb"),
-    "duckdb": Need("duckdb", "duckdb"),
+    "oracledb": Need("oracledb", "oracledb", "oracle"),
+    "duckdb": Need("duckdb", "duckdb", "duckdb"),
     "psycopg": Need("psycopg[binary]", "psycopg"),
     "psycopg2": Need("psycopg2-binary", "psycopg2"),
     "pyodbc": Need("pyodbc", "pyodbc", "odbc"),
@@ -88,15 +98,19 @@ def needs_of(kind: str, settings: Mapping[str, object]) -> tuple[str, tuple[Need
         The extra, "" for none, and the packages that have to be there.
     """
     extra = _OF_TYPES.get(kind, "")
+    if kind == "adls":
+        return ("azure", extra_needs("azure")) if settings.get("auth") == "azure_default" else ("", ())
+    if kind == "sql_server" and settings.get("authentication") == "azure_default":
+        return "sqlserver", (*extra_needs("sqlserver"), *extra_needs("azure"))
     if kind == "sql_server" and ("driver" in settings or "connection_string" in settings):
         extra = "odbc"
     if extra:
         return extra, extra_needs(extra)
-    driver = {
-        "oracle": "oracledb",
-        "duckdb": "duckdb",
-        "mysql": str(settings.get("driver") or "pymysql"),
-    }.get(kind, "")
+    driver = ""
+    if kind == "mysql":
+        driver = str(settings.get("driver") or "pymysql")
+        if driver not in OTHER_DRIVERS:
+            return "mysql", (*extra_needs("mysql"), *(() if driver == "pymysql" else extra_needs("odbc")))
     if kind == "sql":
         address = settings.get("url")
         scheme = str(getattr(address, "masked", address)).partition("://")[0].lower()

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from hwm_magics.arrow import MAX_PRECISION
+from hwm_magics.sources import mysql_types
 from hwm_magics.sources.wire import Described
 
 __all__ = ["described"]
@@ -27,27 +28,8 @@ _PYTHON: dict[type, tuple[str, pa.DataType | None]] = {
     uuid.UUID: ("uuid", None),
 }
 _WHOLE = {3: pa.int16(), 5: pa.int16(), 10: pa.int32()}
-_MYSQL: dict[int, tuple[str, pa.DataType | None]] = {
-    1: ("tinyint", pa.int16()),
-    2: ("smallint", pa.int32()),
-    3: ("int", pa.int64()),
-    4: ("float", pa.float32()),
-    5: ("double", pa.float64()),
-    7: ("timestamp", pa.timestamp("us", "UTC")),
-    8: ("bigint", pa.int64()),
-    9: ("mediumint", pa.int64()),
-    10: ("date", pa.date32()),
-    12: ("datetime", pa.timestamp("us")),
-    13: ("year", pa.int32()),
-    15: ("varchar", pa.string()),
-    245: ("json", pa.string()),
-    252: ("text", pa.string()),
-    253: ("varchar", pa.string()),
-    254: ("char", pa.string()),
-}
 _NUMERIC = 1700
 """PostgreSQL's number of the type numeric."""
-_MYSQL_DECIMALS = frozenset({0, 246})
 _ORACLE: dict[str, tuple[str, pa.DataType | None]] = {
     "DB_TYPE_VARCHAR": ("VARCHAR2", pa.string()),
     "DB_TYPE_NVARCHAR": ("NVARCHAR2", pa.string()),
@@ -66,19 +48,21 @@ def described(columns: Sequence[Sequence[Any]], dialect: str) -> tuple[Described
     """The columns of a cursor's ``description``.
 
     Args:
-        columns: The description.
+        columns: The description; of MySQL that of :func:`~hwm_magics.sources.mysql_types.description_of`.
         dialect: The sqlglot dialect of the database.
     """
+    if dialect == "mysql":
+        return mysql_types.described(columns)
     return tuple(_one(column, dialect) for column in columns)
 
 
 def _one(column: Sequence[Any], dialect: str) -> Described:
-    name, code, _, size, precision, scale, nullable = (*column, *[None] * 7)[:7]
-    native, arrow = _type(code, size, precision, scale, dialect)
+    name, code, _, _, precision, scale, nullable = (*column, *[None] * 7)[:7]
+    native, arrow = _type(code, precision, scale, dialect)
     return Described(str(name), native, arrow, nullable is not False)
 
 
-def _type(code: Any, size: Any, precision: Any, scale: Any, dialect: str) -> tuple[str, pa.DataType | None]:
+def _type(code: Any, precision: Any, scale: Any, dialect: str) -> tuple[str, pa.DataType | None]:
     oracle = getattr(code, "name", None)
     if code is Decimal or oracle == "DB_TYPE_NUMBER":
         return _decimal("NUMBER" if oracle else "decimal", precision, scale)
@@ -90,11 +74,6 @@ def _type(code: Any, size: Any, precision: Any, scale: Any, dialect: str) -> tup
         return "integer", _WHOLE[precision]
     if isinstance(code, type):
         return _PYTHON.get(code, (code.__name__, None))
-    if dialect == "mysql" and isinstance(code, int):
-        if code in _MYSQL_DECIMALS:
-            # The length counts the point, and the sign where there may be one: this is wide enough for both.
-            return _decimal("decimal", min(MAX_PRECISION, int(size or precision or 0) - bool(scale)), scale)
-        return _MYSQL.get(code, (f"type {code}", None))
     return str(code), None
 
 

@@ -10,7 +10,13 @@ from hwm_magics.connections.objects import ObjectConnection
 from hwm_magics.connections.odbc import OdbcConnection
 from hwm_magics.connections.postgres import PostgresConnection
 from hwm_magics.connections.spark import SparkConnection
-from hwm_magics.connections.sql import DuckDbConnection, MySqlConnection, OracleConnection, SqlConnection
+from hwm_magics.connections.sql import (
+    OTHER_DRIVERS,
+    DuckDbConnection,
+    MySqlConnection,
+    OracleConnection,
+    SqlConnection,
+)
 from hwm_magics.connections.sql_server import SqlServerConnection
 from hwm_magics.connections.sqlite import SqliteConnection
 from hwm_magics.core.specs import ReadSpec
@@ -81,8 +87,9 @@ def _driver(connection: DatabaseConnection | ObjectConnection, read: ReadSpec) -
         from hwm_magics.sources.odbc_drivers import sql_server_driver
 
         string = connection.odbc(None if connection.names_driver else sql_server_driver())
-        if connection.access_token is not None:
-            return sql_odbc.connect_with_token(string, connection.access_token)
+        token = connection.token()
+        if token is not None:
+            return sql_odbc.connect_with_token(string, token)
         return sql_odbc.connect(string, "tsql", _text_size(read), connection.timezone)
     if isinstance(connection, OdbcConnection):
         from hwm_magics.sources import sql_odbc
@@ -98,6 +105,10 @@ def _driver(connection: DatabaseConnection | ObjectConnection, read: ReadSpec) -
         from hwm_magics.sources import sql_adbc_postgres
 
         return sql_adbc_postgres.connect(connection.url.reveal(), connection.timezone)
+    if isinstance(connection, MySqlConnection) and connection.driver not in OTHER_DRIVERS:
+        from hwm_magics.sources import sql_mysql
+
+        return sql_mysql.connect(connection, _text_size(read))
     if isinstance(connection, SqlConnection | MySqlConnection | OracleConnection):
         from hwm_magics.sources import sql_sqlalchemy
 

@@ -20,7 +20,8 @@ __all__ = ["failure", "incomplete", "lacking", "lacks_table", "not_installed", "
 
 _LOGIN = re.compile(
     r"password authentication failed|no password supplied|authentication failed|login failed|access denied for user|"
-    r"role \"[^\"]*\" does not exist|no pg_hba\.conf entry|ORA-01017|invalid username|permission denied for database|"
+    r"role \"[^\"]*\" does not exist|no pg_hba\.conf entry|ORA-01017|ORA-28000|ORA-28001|ORA-01045|"
+    r"invalid username|permission denied for database|"
     r"is not permitted to log in|password cannot be|login timeout.*token|\b18456\b",
     re.IGNORECASE,
 )
@@ -31,7 +32,8 @@ _CONNECTION = re.compile(
     r"terminating connection|communication link|broken pipe|network|name or service not known|"
     r"data source name not found|can't open lib|file not found|too many (?:connections|clients)|"
     r"database (?:\"[^\"]*\" )?(?:system is )?(?:does not exist|starting up|shutting down)|unknown database|"
-    r"is not a database|not a valid duckdb|ORA-125\d\d|ORA-03113|ORA-03114|created in a thread|is already closed|"
+    r"is not a database|not a valid duckdb|ORA-125\d\d|ORA-12170|DPY-600\d|DPY-4011|DPY-1001|"
+    r"ORA-03113|ORA-03114|created in a thread|is already closed|"
     r"lost connection|gone away|server has closed",
     re.IGNORECASE,
 )
@@ -82,6 +84,8 @@ def failure(
 def _text(error: BaseException) -> str:
     """An exception's message; pyodbc's is the second part of a pair, with the state before it and a call behind."""
     state, message = error.args if len(error.args) == 2 else ("", "")  # noqa: PLR2004 - a pair
+    if isinstance(state, int) and isinstance(message, str) and not isinstance(error, OSError):
+        return message  # MySQL's drivers put the error's number before it
     if not isinstance(message, str) or not message.startswith(f"[{state}]"):
         return str(error)
     return re.sub(r" \(-?\d+\) \(SQL\w+\)$", "", message.removeprefix(f"[{state}]").strip())

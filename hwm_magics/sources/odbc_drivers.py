@@ -1,4 +1,4 @@
-"""Microsoft's ODBC driver for SQL Server: the one that is registered, or the one inside of a wheel."""
+"""ODBC drivers: Microsoft's for SQL Server, registered or inside of a wheel, and MariaDB's or MySQL's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from hwm_magics.errors import EngineNotInstalledError
 from hwm_magics.sources.failures import not_installed
 
-__all__ = ["library_in", "sql_server_driver"]
+__all__ = ["library_in", "mysql_driver", "sql_server_driver"]
 
 _WELL_KNOWN = 18
 """The release that this project knows; an older one that is registered comes after the wheel's."""
@@ -31,6 +31,29 @@ _DISTRIBUTIONS = {
     "opensuse": "suse",
 }
 """Names in /etc/os-release, and the wheel's folders."""
+
+
+def mysql_driver() -> str:
+    """The registered name of MariaDB's ODBC driver, or else of MySQL's.
+
+    Raises:
+        EngineNotInstalledError: There is neither.
+    """
+    try:
+        import pyodbc
+    except ImportError as error:
+        raise not_installed(str(error.name or "pyodbc"), "odbc") from None
+    registered: list[str] = sorted(
+        name
+        for name in pyodbc.drivers()
+        if re.match(r"MariaDB|MySQL ODBC [\d.]+ Unicode", name, re.IGNORECASE)
+    )
+    if not registered:
+        raise EngineNotInstalledError(
+            "there is no ODBC driver of MariaDB or MySQL here",
+            hint="apt-get install odbc-mariadb, or leave out driver: odbc",
+        )
+    return registered[0]
 
 
 def sql_server_driver() -> str:

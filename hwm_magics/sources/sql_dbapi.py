@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -14,10 +15,12 @@ from hwm_magics.core.statement import Statement
 from hwm_magics.errors import HwmError, SourceError
 from hwm_magics.sources.descriptions import described
 from hwm_magics.sources.dialects import Dialect, dialect_of
+from hwm_magics.sources.dialects.mysql import check_zone
 from hwm_magics.sources.dialects.postgres import with_natives as postgres_natives
 from hwm_magics.sources.dialects.tsql import described as tsql_described
 from hwm_magics.sources.dialects.tsql import with_natives as tsql_natives
 from hwm_magics.sources.failures import failure, incomplete, lacks_table
+from hwm_magics.sources.mysql_types import description_of, leave_the_rest
 from hwm_magics.sources.rendering import render, with_literals
 from hwm_magics.sources.rows import arrays_of
 from hwm_magics.sources.sql import RawStream
@@ -55,11 +58,13 @@ class Rows:
         description: The cursor's description.
         fetch: Gives the next rows, an empty list at the end.
         close: Frees the cursor.
+        forget: Called when the rows can't be had any more, before the cursor is freed.
     """
 
     description: Sequence[Sequence[Any]]
     fetch: Callable[[int], Sequence[Sequence[Any]]]
     close: Callable[[], None]
+    forget: Callable[[], None] = field(default=lambda: None)
 
 
 @dataclass(slots=True)
@@ -94,7 +99,8 @@ class PythonDriver:
     def _told(self, error: BaseException, doing: str) -> SourceError:
         state = str(getattr(getattr(error, "orig", error), "sqlstate", None) or "")
         known = self._known_tables() if lacks_table(error) else ()
-        return failure(error, doing=f"{doing} {self.place}", sqlstate=state, known=known)
+        hint = self.dialect.advice(error, self.ask)
+        return failure(error, doing=f"{doing} {self.place}", sqlstate=state, hint=hint, known=known)
 
     def _known_tables(self) -> tuple[str, ...]:
         try:
@@ -114,6 +120,7 @@ class PythonDriver:
         try:
             return rows.fetch(count)
         except Exception as error:
+            rows.forget()
             raise self._told(error, "reading from") from error
 
     def _settle(self) -> None:
@@ -122,11 +129,11 @@ class PythonDriver:
             self.settle()
 
     def set_zone(self, timezone: str | None) -> None:
-        """Set the session's zone, on a connection that is ours; None for the one that it has."""
-        sql = self.dialect.set_zone(timezone)
-        if sql:
-            self._execute(sql, [], "setting the time zone of").close()
-            self.keep()
+        """Set the zone of a session that is ours, None for the one that it has; and keep it from writing."""
+        for sql in (self.dialect.set_zone(timezone), self.dialect.read_only()):
+            if sql:
+                self._execute(sql, [], "setting up the session of").close()
+                self.keep()
 
     def _run(self, sql: str) -> None:
         self._execute(sql, [], "describing the query on").close()
@@ -160,6 +167,8 @@ class PythonDriver:
             return postgres_natives(self.ask, self._literal(statement), found)
         if name == "tsql":
             return tsql_natives(self.ask, self._literal(statement), found)
+        if name == "mysql":
+            check_zone(self.ask, found)
         return found
 
     def _literal(self, statement: Statement) -> str:
@@ -235,7 +244,7 @@ def of_object(connection: Any, name: str, dialect: str) -> PythonDriver:
         name: The variable's name.
         dialect: The sqlglot dialect; "" to ask the connection.
     """
-    module = type(connection).__module__.partition(".")[0]
+    module = _module(connection)
     if not dialect and hasattr(connection, "getinfo"):
         dialect = dialect_by_dbms(str(connection.getinfo(_DBMS_NAME)))
     style = str(getattr(sys.modules.get(module), "paramstyle", "qmark"))
@@ -244,26 +253,54 @@ def of_object(connection: Any, name: str, dialect: str) -> PythonDriver:
     def execute(sql: str, values: list[str], many: bool) -> Rows:  # noqa: FBT001 - a callback's signature
         if many and module == "psycopg":
             return _psycopg_stream(connection, sql, values)
-        cursor = connection.cursor()
+        cursor = _cursor(connection, module, many=many)
         if values:
             cursor.execute(sql, values)
         else:
             cursor.execute(sql)
-        return Rows(cursor.description or (), cursor.fetchmany, cursor.close)
+        return Rows(description_of(cursor), cursor.fetchmany, cursor.close, partial(leave_the_rest, cursor))
 
     def settle() -> None:
-        # A transaction that only these reads have begun would stay open, and hold back the database's cleaning.
-        if idle and not connection.autocommit:
+        # A transaction that only these reads have begun would stay open: it would hold back the database's cleaning,
+        # and where it is a snapshot, show the next load what there was at this one.
+        if idle and not _commits_by_itself(connection):
             connection.rollback()
 
     odbc = module == "pyodbc"
     return PythonDriver(dialect_of(dialect, odbc=odbc), name, style, execute, settle, odbc=odbc)
 
 
+def _module(connection: Any) -> str:
+    return type(connection).__module__.partition(".")[0]
+
+
+def _cursor(connection: Any, module: str, *, many: bool) -> Any:
+    """A cursor that gives tuples, whatever the connection's own do; of many rows those on the way only."""
+    if module != "pymysql":
+        return connection.cursor()
+    from pymysql.cursors import Cursor, SSCursor
+
+    return connection.cursor(SSCursor if many else Cursor)
+
+
+_IN_TRANSACTION = 1
+"""MySQL's bit of the server's status."""
+
+
 def _idle(connection: Any) -> bool:
-    """Whether a psycopg connection is surely outside of a transaction."""
-    status = getattr(getattr(connection, "info", None), "transaction_status", None)
-    return status is not None and int(status) == 0
+    """Whether a connection that would begin a transaction by itself is surely outside of one."""
+    status = getattr(getattr(connection, "info", None), "transaction_status", None)  # psycopg
+    if status is not None:
+        return int(status) == 0
+    status = getattr(connection, "server_status", None)  # PyMySQL
+    if isinstance(status, int):
+        return not status & _IN_TRANSACTION
+    return _module(connection) == "oracledb" and not connection.transaction_in_progress
+
+
+def _commits_by_itself(connection: Any) -> bool:
+    told = getattr(connection, "get_autocommit", None)  # PyMySQL, where autocommit is a method that sets it
+    return bool(told() if told is not None else connection.autocommit)
 
 
 def _psycopg_stream(connection: Any, sql: str, values: list[str]) -> Rows:

@@ -37,7 +37,7 @@ def connect(path: str, settings: Mapping[str, str]) -> DuckDbDriver:
     try:
         import duckdb
     except ImportError:
-        raise not_installed("duckdb", "") from None
+        raise not_installed("duckdb", "duckdb") from None
     if path != ":memory:" and not Path(path).is_file():
         raise SourceConnectionError(
             f"the DuckDB database {path} is not there", hint="check the connection's database"

@@ -17,6 +17,7 @@ from hwm_magics.connections.sql_server import odbc_keywords
 from hwm_magics.core.observed import Column
 from hwm_magics.core.statement import Statement
 from hwm_magics.errors import SourceError
+from hwm_magics.sources import mysql_types
 from hwm_magics.sources.descriptions import described
 from hwm_magics.sources.dialects import Dialect, dialect_of
 from hwm_magics.sources.dialects.postgres import with_natives as postgres_natives
@@ -51,6 +52,9 @@ _POSTGRES = {
     "ByteaAsLongVarBinary": "1",
     "NumericAs": "12",
 }
+# Both drivers would fetch all rows into memory first, and MariaDB's would log in again without a word.
+_MYSQL = {"CHARSET": "utf8mb4", "FORWARDONLY": "1", "NO_CACHE": "1", "AUTO_RECONNECT": "0"}
+_USUAL = {"postgres": _POSTGRES, "mysql": _MYSQL}
 
 
 def connect(
@@ -85,9 +89,9 @@ def connect(
             asked.close()
         except pyodbc.Error as error:
             raise failure(error, doing=f"connecting to {place}", sqlstate=_state(error)) from None
-    if dialect == "postgres":
+    if dialect in _USUAL:
         text += ("" if text.rstrip().endswith(";") else ";") + "".join(
-            f"{key}={value};" for key, value in _POSTGRES.items() if key.lower() not in text.lower()
+            f"{key}={value};" for key, value in _USUAL[dialect].items() if key.lower() not in text.lower()
         )
     try:
         connection = arrow_odbc.connect(text, login_timeout_sec=_CONNECT_SECONDS)
@@ -236,10 +240,10 @@ class OdbcDriver:
         self._read(sql, [], "describing the query on")
 
     def set_zone(self, timezone: str | None) -> None:
-        """Set the session's zone; None for the one that it has."""
-        sql = self.dialect.set_zone(timezone)
-        if sql:
-            self._run(sql)
+        """Set the session's zone, None for the one that it has; and keep it from writing."""
+        for sql in (self.dialect.set_zone(timezone), self.dialect.read_only()):
+            if sql:
+                self._run(sql)
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
         """The rows of a query without values."""
@@ -277,8 +281,20 @@ class OdbcDriver:
             return postgres_natives(self.ask, self._literal(statement), self._by_pyodbc(asked))
         sql, values = render(asked, self.dialect.bind)
         schema = self._read(sql, values, "describing the query on").schema
+        if name == "mysql":
+            return mysql_types.by_odbc(schema, self._mixed(statement, mysql_types.odd(schema)))
         found = tuple(Described(each.name, "", each.type, each.nullable) for each in schema)
         return tsql_natives(self.ask, self._literal(statement), found) if name == "tsql" else found
+
+    def _mixed(self, statement: Statement, names: Sequence[str]) -> pa.Schema:
+        """What the driver makes of some columns beside a negative number."""
+        if not names:
+            return pa.schema([])
+        quoted = [self.dialect.quote(each) for each in names]
+        selected = ", ".join(f"COALESCE({each}, -1) AS {each}" for each in quoted)
+        asked = Statement((f"SELECT {selected} FROM (\n", *statement.parts, "\n) AS hwm_wire WHERE 1 = 0"))  # noqa: S608 - quoted
+        sql, values = render(asked, self.dialect.bind)
+        return self._read(sql, values, "describing the query on").schema
 
     def _by_pyodbc(self, statement: Statement) -> tuple[Described, ...]:
         """The columns as pyodbc describes them: on a decimal's negative scale arrow-odbc ends the whole process."""
@@ -357,10 +373,13 @@ class _Reading:
         finally:
             self.close()
         if not self.counted:
+            told = self.driver.dialect.name == "mysql"
             try:
-                self.driver.ask(self.driver.dialect.alive)
+                ((answer,),) = self.driver.ask("SELECT FOUND_ROWS()" if told else self.driver.dialect.alive)
             except SourceError as error:
                 raise incomplete(doing, f"the connection was lost ({error.message})") from error
+            if told and int(answer) != self.rows:
+                raise incomplete(doing, f"the server sent {int(answer):,} rows and {self.rows:,} arrived")
 
     def _count(self, doing: str) -> None:
         more = self.reader.more_results()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hwm_magics.connections.secrets import Secret, scrub_url
@@ -10,6 +11,7 @@ from hwm_magics.connections.sql import DIALECTS
 from hwm_magics.errors import ConfigError, EngineNotInstalledError
 from hwm_magics.sources.dialects import dialect_of
 from hwm_magics.sources.failures import failure
+from hwm_magics.sources.mysql_types import description_of, leave_the_rest
 from hwm_magics.sources.sql_dbapi import PythonDriver, Rows
 
 if TYPE_CHECKING:
@@ -28,6 +30,10 @@ _TIMEOUTS = {
     "mysqlconnector": "connection_timeout",
     "pyodbc": "timeout",
     "oracledb": "tcp_connect_timeout",
+}
+_INSTALL = {
+    "pymysql": "pip install 'hwm-magics[mysql]'",
+    "oracledb": "pip install 'hwm-magics[oracle]'",
 }
 
 
@@ -72,7 +78,7 @@ def connect(
     except ImportError as error:
         raise EngineNotInstalledError(
             f"the driver that {place.partition('://')[0]} needs is not installed: {error}",
-            hint=f"pip install {error.name}",
+            hint=_INSTALL.get(str(error.name), f"pip install {error.name}"),
         ) from None
     driver = _driver(_connected(engine, place), place, ours=True)
     driver.set_zone(timezone)
@@ -112,7 +118,12 @@ def _driver(connection: Connection, place: str, *, ours: bool) -> PythonDriver:
         result = connection.exec_driver_sql(sql, tuple(values) or None, execution_options=options)
         if not result.returns_rows:
             return Rows((), lambda _count: [], result.close)
-        return Rows(result.cursor.description or (), result.fetchmany, result.close)
+        return Rows(
+            description_of(result.cursor),
+            result.fetchmany,
+            result.close,
+            partial(leave_the_rest, result.cursor),
+        )
 
     def settle() -> None:
         if not inside and not connection.closed:

@@ -330,10 +330,6 @@ class Code:
 @pytest.mark.parametrize(
     ("dialect", "column", "arrow"),
     [
-        ("mysql", ("c", 246, None, 14, 14, 2, True), pa.decimal128(13, 2)),
-        ("mysql", ("c", 12, None, 26, 26, 6, True), pa.timestamp("us")),
-        ("mysql", ("c", 7, None, 26, 26, 6, True), pa.timestamp("us", "UTC")),
-        ("mysql", ("c", 11, None, 10, 10, 0, True), None),
         ("oracle", ("c", Code("DB_TYPE_NUMBER"), 13, None, 12, 2, True), pa.decimal128(12, 2)),
         ("oracle", ("c", Code("DB_TYPE_NUMBER"), 127, None, 0, -127, True), None),
         ("oracle", ("c", Code("DB_TYPE_DATE"), 23, None, None, None, False), pa.timestamp("us")),
@@ -485,3 +481,17 @@ def test_duckdb_errors(duck, tmp_path):
     other.write_text("no database")
     with pytest.raises(SourceConnectionError):
         open_source(DuckDbConnection(name="d", database=str(other)), READ)
+
+
+def test_duckdbs_constraints_prove_keys(tmp_path):
+    path = tmp_path / "x.duckdb"
+    with contextlib.closing(duckdb.connect(str(path))) as db:
+        db.execute(
+            "CREATE SCHEMA s; CREATE TABLE s.t (id INTEGER PRIMARY KEY, a INTEGER, b INTEGER NOT NULL UNIQUE)"
+        )
+        db.execute("CREATE VIEW v AS SELECT * FROM s.t")
+    with open_source(DuckDbConnection(name="d", database=str(path)), READ) as source:
+        facts = dialect_of("duckdb").facts(source.ask, '"s"."t"')
+        assert facts.not_null == {"id", "b"}
+        assert [facts.keeps_unique([name]) for name in ("id", "a", "b")] == [True, False, True]
+        assert dialect_of("duckdb").facts(source.ask, '"v"') is None

@@ -306,7 +306,11 @@ def test_a_file_that_is_no_sqlite_database(what, tmp_path):
             EngineNotInstalledError,
             "nodb",
         ),
-        (MySqlConnection(name="s", host="127.0.0.1", database="d"), EngineNotInstalledError, "pymysql"),
+        (
+            MySqlConnection(name="s", host="127.0.0.1", database="d", driver="mysqldb"),
+            EngineNotInstalledError,
+            "MySQLdb",
+        ),
         (OdbcConnection(name="s", dsn="no such source"), SourceConnectionError, "Data source name not found"),
         (
             OdbcConnection(

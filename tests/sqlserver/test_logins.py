@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import ClassVar
+
 import pytest
 from sqlserver import erp as erps
 
@@ -101,6 +104,63 @@ def test_an_access_token_is_all_that_a_login_needs(encrypting, load):
     assert "t0ken" not in "\n".join(caught.value.lines()) + repr(caught.value.__cause__)
 
 
+@pytest.fixture
+def credential(monkeypatch):
+    """A made-up credential in the place of azure-identity's, which notes what it was asked."""
+    import azure.identity as azure
+
+    class Credential:
+        token = TOKEN
+        asked: ClassVar[list] = []
+
+        def __init__(self, **options):
+            self.asked.append(options)
+
+        def get_token(self, *scopes):
+            self.asked.append(scopes)
+            if self.token is None:
+                raise azure.CredentialUnavailableError(
+                    "DefaultAzureCredential failed\nEnvironmentCredential: …"
+                )
+            return SimpleNamespace(token=self.token, expires_on=0)
+
+        def close(self):
+            self.asked.append("closed")
+
+    Credential.asked.clear()
+    monkeypatch.setattr(azure, "DefaultAzureCredential", Credential)
+    return Credential
+
+
+def test_azure_identitys_token_is_fetched_when_it_is_needed_and_for_each_connection(
+    encrypting, load, credential
+):
+    encrypting.server.database.tokens = {TOKEN, "a-n3w-t0ken"}
+    settings = without(encrypting.settings, "encrypt", "username", "password")
+    made = load(table="dbo.orders", incremental={"column": "changed"})
+    made.source = {
+        **settings, "trust_server_certificate": True, "authentication": "azure_default", "username": "an-id",
+    }  # fmt: skip
+    assert credential.asked == []
+    assert made.run().rows_written == 1
+    options, scopes = credential.asked[:2]
+    assert (options, scopes) == (
+        {"managed_identity_client_id": "an-id"},
+        ("https://database.windows.net/.default",),
+    )
+    credential.token = "a-n3w-t0ken"
+    plan = made.plan()
+    assert [login.token for login in logins(encrypting.server)][-1] == "a-n3w-t0ken"
+    assert {login.text for login in logins(encrypting.server)} == {""}
+    assert "t0ken" not in repr(plan) + str(made.root.joinpath("raw", "t", "_delta_log").exists())
+
+    credential.token = None
+    with pytest.raises(LoginError, match=r"no token for https://database\.windows\.net") as caught:
+        made.run()
+    assert "az login" in caught.value.hint
+    assert len(caught.value.lines()) < 5
+
+
 def test_an_integrated_login_asks_for_the_systems_own_ticket(facade, made, monkeypatch, tmp_path):
     """Without a Kerberos ticket the driver gives up by itself, before it sends anything that could be a login."""
     monkeypatch.setenv("KRB5CCNAME", str(tmp_path / "no-tickets"))
@@ -119,6 +179,7 @@ def test_an_integrated_login_asks_for_the_systems_own_ticket(facade, made, monke
         ({"authentication": "kerberos"}, "it is not known"),
         ({"application_intent": "readonly"}, "did you mean 'read_only'"),
         ({"trusted": True, "authentication": "managed_identity"}, "keep one of them"),
+        ({"authentication": "azure_default"}, "azure-identity finds who logs in"),
     ],
 )
 def test_logins_that_contradict_themselves_are_refused(made, said, problem):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from hwm_magics.connections.sql import DuckDbConnection, MySqlConnection, Oracle
 from hwm_magics.connections.sql_server import SqlServerConnection
 from hwm_magics.connections.sqlite import SqliteConnection
 from hwm_magics.connections.strings import connection_of_text
-from hwm_magics.errors import ConfigError
+from hwm_magics.errors import ConfigError, EngineNotInstalledError
 
 
 @pytest.fixture(autouse=True)
@@ -428,3 +429,34 @@ class TestDescriptions:
 def test_a_path_is_fine_or_has_a_problem_in_words(path):
     problem = path_problem(path)
     assert problem is None or len(problem) > 10
+
+
+class TestEntra:
+    def test_a_storage_token_is_fetched_for_each_opening(self, monkeypatch):
+        import azure.identity as azure
+
+        tokens = iter(["planted-one", "planted-two"])
+
+        class Credential:
+            def __init__(self, **options):
+                assert options == {}
+
+            def get_token(self, scope):
+                assert scope == "https://storage.azure.com/.default"
+                return type("Token", (), {"token": next(tokens)})
+
+            def close(self):
+                pass
+
+        monkeypatch.setattr(azure, "DefaultAzureCredential", Credential)
+        lake = AdlsConnection(name="lake", account="a", container="c", auth="azure_default")
+        assert lake.storage_options() == {"account_name": "a", "bearer_token": "planted-one"}
+        assert lake.storage_options()["bearer_token"] == "planted-two"
+        assert "planted" not in repr(lake) + str(lake.describe())
+
+    def test_azure_identity_is_named_with_its_extra(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "azure.identity", None)
+        lake = AdlsConnection(name="lake", account="a", container="c", auth="azure_default")
+        with pytest.raises(EngineNotInstalledError, match="azure-identity") as caught:
+            lake.storage_options()
+        assert "hwm-magics[azure]" in caught.value.hint

@@ -26,10 +26,13 @@ def dialect_of(name: str, *, odbc: bool = False) -> Dialect:
         from hwm_magics.sources.dialects.tsql import TSql
 
         return TSql(name)
+    if name == "mysql":
+        from hwm_magics.sources.dialects.mysql import MySql
+
+        return MySql(name, odbc=odbc, instants=not odbc)
     from hwm_magics.sources.dialects import others
 
     known = {
-        "mysql": others.MySql,
         "oracle": others.Oracle,
         "duckdb": others.DuckDb,
         "spark": others.Spark,

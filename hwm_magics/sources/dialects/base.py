@@ -163,6 +163,20 @@ class Dialect:
         del timezone
         return ""
 
+    def read_only(self) -> str:
+        """A statement that keeps a session of ours from writing; "" where the driver sees to that, or for none."""
+        return ""
+
+    def advice(self, error: BaseException, ask: Ask) -> str:
+        """What to do about an error of the driver's, a near miss of a name included; "" for nothing special.
+
+        Args:
+            error: The driver's exception.
+            ask: Runs a query on the same connection.
+        """
+        del error, ask
+        return ""
+
     def length(self, expression: str) -> str:
         """The number of characters of a text."""
         return f"LENGTH({expression})"

@@ -1,64 +1,29 @@
-"""MySQL, Oracle, DuckDB and Spark, as far as they differ from plain SQL."""
+"""Oracle, DuckDB and Spark, as far as they differ from plain SQL."""
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 
+from hwm_magics.arrow import arrow_type
+from hwm_magics.connections.words import near_miss
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, Scalar
-from hwm_magics.core.observed import SourceIdentity
-from hwm_magics.sources.dialects.base import Ask, Clock, Dialect
+from hwm_magics.core.observed import Column, SourceIdentity
+from hwm_magics.core.sql_names import table_parts
+from hwm_magics.errors import SourceError
+from hwm_magics.sources.dialects.base import Ask, Clock, Dialect, TableFacts
 from hwm_magics.sources.rendering import Bound, bind_by_text
+from hwm_magics.sources.wire import Described, UnmappedError, Wire, as_is
 
-__all__ = ["DuckDb", "MySql", "Oracle", "Spark"]
+_ORACLES_DIGITS = 9
+_ORACLES_ADVICE = {
+    "ORA-01031": "grant the user SELECT on it",
+    "ORA-01555": "the server's undo was too small for the read: raise its undo_retention, or read less at a time",
+    "ORA-01013": "the server cancelled it: raise its limits, or read less at a time",
+}
 
-
-@dataclass(frozen=True, slots=True)
-class MySql(Dialect):
-    """MySQL and MariaDB."""
-
-    def bind(self, value: CursorValue | Scalar) -> Bound:
-        if isinstance(value, bool):
-            return Bound("CAST(? AS SIGNED)", str(int(value)))
-        bound = bind_by_text(
-            value,
-            {
-                CursorKind.INTEGER: "CAST(? AS SIGNED)",
-                CursorKind.DECIMAL: "CAST(? AS DECIMAL(65, {digits}))",
-                CursorKind.TIMESTAMP: "CAST(? AS DATETIME(6))",
-                CursorKind.TIMESTAMP_TZ: "CAST(? AS DATETIME(6))",
-            },
-        )
-        return Bound(bound.sql, bound.text.removesuffix("+00:00") if bound.text else bound.text)
-
-    def exact(self, expression: str, cursor_type: CursorType) -> str:
-        del cursor_type
-        return f"CAST({expression} AS CHAR)"
-
-    def clock(self, kind: CursorKind, timezone: str | None) -> Clock:
-        if timezone or kind is CursorKind.TIMESTAMP_TZ:
-            return Clock("CAST(UTC_TIMESTAMP(6) AS CHAR)", utc=True)
-        # The session is in UTC; whoever writes DATETIME values has most likely left the server's zone alone.
-        there = "CONVERT_TZ(UTC_TIMESTAMP(6), '+00:00', @@global.time_zone)"
-        return Clock(f"CAST(COALESCE({there}, NOW(6)) AS CHAR)", utc=False)
-
-    def set_zone(self, timezone: str | None) -> str:
-        del timezone
-        # TIMESTAMP columns are instants, and arrive as the session's wall clock shows them.
-        return "SET time_zone = '+00:00'"
-
-    def length(self, expression: str) -> str:
-        return f"CHAR_LENGTH({expression})"
-
-    def as_text(self, name: str) -> str:
-        return f"CAST({self.quote(name)} AS CHAR) AS {self.quote(name)}"
-
-    def identity(self, ask: Ask, place: str) -> SourceIdentity:
-        ((server, database),) = ask("SELECT @@server_uuid, DATABASE()")
-        return SourceIdentity(f"mysql/{server}/{database}", text=f"MySQL database {database} on {place}")
-
-    def tables(self, ask: Ask) -> tuple[str, ...]:
-        rows = ask("SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = DATABASE()")
-        return tuple(str(name) for (name,) in rows)
+__all__ = ["DuckDb", "Oracle", "Spark"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +72,101 @@ class Oracle(Dialect):
         )
         return SourceIdentity(f"oracle/{database}/{service}", text=f"Oracle database {service} on {place}")
 
+    def wire(self, described: Described) -> Wire:
+        name = self.quote(described.name)
+        if described.native in ("TIMESTAMP_TZ", "TIMESTAMP_LTZ"):
+            # The driver would leave the zone out.
+            column = Column(described.name, "timestamp", described.nullable, described.native)
+            return Wire(column, as_is, (arrow_type("timestamp"),), (f"SYS_EXTRACT_UTC({name})",))
+        if described.native == "NUMBER":
+            raise UnmappedError(
+                f"it has no precision; write CAST({name} AS NUMBER(38,9)) AS {name}, with the digits that it needs"
+            )
+        if described.native in ("CLOB", "NCLOB"):
+            raise UnmappedError(
+                f"it is read piece by piece; write DBMS_LOB.SUBSTR({name}, 4000, 1) AS {name}"
+            )
+        return Dialect.wire(self, described)
+
+    def digits(self, column: Column) -> int | None:
+        # The driver cuts a TIMESTAMP(9) to microseconds; its bounds must not be.
+        return 0 if column.native == "DATE" else _ORACLES_DIGITS if "TIMESTAMP" in column.native else None
+
+    def as_text(self, name: str) -> str:
+        return f"CAST({self.quote(name)} AS VARCHAR2(4000)) AS {self.quote(name)}"
+
+    def facts(self, ask: Ask, table: str) -> TableFacts | None:
+        *above, last = table_parts(table, self.name)
+        owner = self.literal(above[-1]) if above else "SYS_CONTEXT('USERENV', 'CURRENT_SCHEMA')"
+        where = f"OWNER = {owner} AND TABLE_NAME = {self.literal(last)}"
+        of_table = f"i.TABLE_OWNER = {owner} AND i.TABLE_NAME = {self.literal(last)}"
+        try:
+            tables = ask(f"SELECT NUM_ROWS FROM ALL_TABLES WHERE {where}")  # noqa: S608 - literals
+            if not tables:
+                return None
+            columns = ask(f"SELECT COLUMN_NAME, NULLABLE FROM ALL_TAB_COLUMNS WHERE {where}")  # noqa: S608 - literals
+            parts = ask(
+                "SELECT i.INDEX_NAME, i.UNIQUENESS, i.INDEX_TYPE, c.COLUMN_NAME FROM ALL_INDEXES i "  # noqa: S608 - literals
+                "JOIN ALL_IND_COLUMNS c ON c.INDEX_OWNER = i.OWNER AND c.INDEX_NAME = i.INDEX_NAME "
+                f"WHERE {of_table} AND i.STATUS IN ('VALID', 'N/A') ORDER BY i.INDEX_NAME, c.COLUMN_POSITION"
+            )
+        except SourceError:
+            return None
+        indexes: dict[tuple[str, str, str], list[str]] = {}
+        for index, unique, kind, column in parts:
+            indexes.setdefault((str(index), str(unique), str(kind)), []).append(str(column))
+        whole = {key: names for key, names in indexes.items() if key[2] == "NORMAL"}
+        ((rows,),) = tables
+        return TableFacts(
+            frozenset(str(column) for column, nullable in columns if str(nullable) == "N"),
+            frozenset(names[0] for names in whole.values()),
+            tuple(frozenset(names) for key, names in whole.items() if key[1] == "UNIQUE"),
+            None if rows is None else int(rows),
+        )
+
     def tables(self, ask: Ask) -> tuple[str, ...]:
         rows = ask("SELECT TABLE_NAME FROM USER_TABLES UNION ALL SELECT VIEW_NAME FROM USER_VIEWS")
         return tuple(str(name) for (name,) in rows)
+
+    def advice(self, error: BaseException, ask: Ask) -> str:
+        told = str(error)
+        if "ORA-00942" in told:
+            return "check the table's name and schema, and that the user may read it"
+        unknown = re.search(r'ORA-00904: (?:"[^"]+"\.)*"([^"]+)"', told)
+        if unknown is not None:
+            with suppress(SourceError):
+                names = ask("SELECT DISTINCT COLUMN_NAME FROM USER_TAB_COLUMNS")
+                near = near_miss(unknown[1], [str(name) for (name,) in names])
+                return f"did you mean {near}?" if near else "check the column's name"
+        return next((advice for code, advice in _ORACLES_ADVICE.items() if code in told), "")
 
 
 @dataclass(frozen=True, slots=True)
 class DuckDb(Dialect):
     """DuckDB."""
+
+    def facts(self, ask: Ask, table: str) -> TableFacts | None:
+        parts = table_parts(table, self.name)
+        names = ("table_name", "schema_name", "database_name")
+        said = dict(zip(names, reversed(parts), strict=False))
+        said = {name: self.literal(part) for name, part in said.items()}
+        usual = {"schema_name": "current_schema()", "database_name": "current_database()"}
+        where = " AND ".join(f"{name} = {text}" for name, text in (usual | said).items())
+        tables = ask(f"SELECT estimated_size FROM duckdb_tables() WHERE {where}")  # noqa: S608 - literals
+        if not tables:
+            return None
+        columns = ask(f"SELECT column_name FROM duckdb_columns() WHERE NOT is_nullable AND {where}")  # noqa: S608 - literals
+        unique = ask(
+            "SELECT constraint_column_names FROM duckdb_constraints() "  # noqa: S608 - literals
+            f"WHERE constraint_type IN ('PRIMARY KEY', 'UNIQUE') AND {where}"
+        )
+        # No column counts as indexed: a MAX reads its column, which is quick there.
+        return TableFacts(
+            frozenset(str(name) for (name,) in columns),
+            frozenset(),
+            tuple(frozenset(map(str, found)) for (found,) in unique),
+            int(tables[0][0]),
+        )
 
     def exact(self, expression: str, cursor_type: CursorType) -> str:
         there = " AT TIME ZONE 'UTC'" if cursor_type.kind is CursorKind.TIMESTAMP_TZ else ""
