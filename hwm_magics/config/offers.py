@@ -71,7 +71,7 @@ class Fit:
 
 _NOTHING = Fit()
 # Spellings that are accepted and not recommended, and what can't be used yet.
-_NOT_OFFERED = re.compile(r"Another (spelling|place|way)|not in this version yet|without effect")
+_NOT_OFFERED = re.compile(r"Another (spelling|place|way)|without effect")
 _WORDS: dict[tuple[type[BaseModel], str], tuple[str, ...]] = {
     (WriteModel, "format"): ("delta",),
     (IncrementalModel, "unit"): ("hour", "day", "week", "month", "year"),

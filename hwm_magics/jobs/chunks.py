@@ -16,6 +16,7 @@ from hwm_magics.errors import CommitConflictError, HwmError, LoadCancelled
 from hwm_magics.jobs.states import LoaderAround
 
 if TYPE_CHECKING:
+    from hwm_magics.core.cursor import CursorValue
     from hwm_magics.core.decided import LoadPlan, LoadResult
     from hwm_magics.core.specs import LoadSpec
     from hwm_magics.engines.base import Progress
@@ -109,6 +110,7 @@ class _Series:
         self._on_progress = on_progress
         self._on_plan = on_plan
         self._plan: LoadPlan | None = None
+        self._goal: CursorValue | None = None
         self._first: int | None = None
         self._lost = False
         self._rows = 0
@@ -153,8 +155,9 @@ class _Series:
         elif plan.blocker is None:
             self._check(plan)
         self._plan = plan
-        if self._first is None and plan.chunk is not None:
-            self._first = plan.chunk.number
+        if plan.chunk is not None:
+            self._goal = plan.chunk.goal
+            self._first = self._first or plan.chunk.number
 
     def _check(self, plan: LoadPlan) -> None:
         """Refuse to go on where what was committed is not there any more, or is not what was approved."""
@@ -194,12 +197,12 @@ class _Series:
 
     def explain(self, error: HwmError) -> None:
         """Have an error say what is committed all the same."""
-        if not self.parts or not self._done.chunks or self._plan is None:
+        if not self.parts or not self._done.chunks:
             return
         done = self._done
         mark = done.watermark_after
         error.committed = done
-        at = f" up to {mark.column} = {mark}, of {self._plan.goal}" if mark is not None else ""
+        at = f" up to {mark.column} = {mark}, of {self._goal}" if mark is not None else ""
         kept = f"{counted(done.chunks, 'chunk')} of the first load {'is' if done.chunks == 1 else 'are'} committed{at}"
         if isinstance(error, LoadCancelled):
             error.message = f"the load of {done.node} was cancelled: {kept}; nothing of the next was written"

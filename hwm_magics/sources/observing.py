@@ -79,6 +79,8 @@ class CursorObserver:
         wire = self.wires.get(cursor.column) if cursor is not None else None
         if self.dialect.name != "sqlite" or cursor is None or wire is None:
             return None
+        if self.request.goal is not None:
+            return self.request.goal.type.form
         if wire.column.type not in ("date", "timestamp", "timestamp_ntz"):
             return None
         column = self.dialect.quote(cursor.column)
@@ -134,12 +136,14 @@ class CursorObserver:
         if cursor is None or settings is None:
             return state
         kind = self._type(cursor)
-        kind = self._formed(kind, cursor)
+        goal = self.request.goal
+        # When a first load begins all values are looked at, and by each increment after it; not by each chunk.
+        kind = goal.type if goal is not None and goal.type.kind is kind.kind else self._formed(kind, cursor)
         low = self._low(kind)
         indexed = cursor.fallback is None and self.facts is not None and cursor.column in self.facts.indexed
-        if self.request.goal is not None:
+        if goal is not None:
             self._warn(cursor, indexed=indexed)
-            lowest = self._lowest(kind, cursor, Window(low, self.request.goal, low_inclusive=False))
+            lowest = self._lowest(kind, cursor, Window(low, goal, low_inclusive=False))
             return replace(state, cursor_type=kind, lowest=lowest, warnings=(*state.warnings, *self.warnings))
         clock = self._clock(kind)
         may_be_null = self._may_be_null(cursor)

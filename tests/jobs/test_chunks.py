@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
+from deltalake import DeltaTable
 from fakes.shop import ORDERS, Project
 
 from hwm_magics import cli
@@ -15,6 +16,7 @@ from hwm_magics.app import Workspace
 from hwm_magics.core.decided import Decision
 from hwm_magics.engines.base import Progress
 from hwm_magics.errors import (
+    BlockedError,
     CommitConflictError,
     LoadCancelled,
     QueryError,
@@ -246,6 +248,21 @@ def test_a_target_that_goes_away_between_two_chunks_ends_the_load(hwm):
     assert hwm.ids() == []
     assert hwm("run").exit_code == 0
     assert hwm.ids() == ALL
+
+
+def test_what_blocks_between_two_chunks_ends_the_load_and_tells_how_far_it_has_come(hwm):
+    job = hwm.job()
+    job.prepare()
+
+    def change(name):
+        if name == "after_commit" and job.progress.chunk == 3:
+            DeltaTable(hwm.folder / "lake" / "raw" / "orders").update({"amount": "0.0"}, predicate="id = 1")
+
+    job._loader.failpoint = change
+    with pytest.raises(BlockedError, match="others changed the target") as caught:
+        job.run()
+    assert "3 chunks of the first load are committed up to updated_at = 2024-06-04" in caught.value.hint
+    assert "of 2024-06-09 12:00:00; the next run goes on there" in caught.value.hint
 
 
 def test_orders_by_number(hwm):
