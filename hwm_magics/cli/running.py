@@ -306,9 +306,21 @@ def _run_to_end(jobs: LoadJobs, log: RunLog, limit: timedelta | None) -> None:
         if len(asked) > seen:
             jobs.cancel()
         log.follow()
+        _tell_too_late(jobs)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _tell_too_late(jobs: LoadJobs) -> None:
+    """Name what was asked to stop and had come to its commit."""
+    for job in jobs:
+        result = job.result
+        if job.cancelling and result is not None and result.version_after != result.version_before:
+            click.echo(
+                f"too late to stop {job.spec.node}: its commit was made, version {result.version_after}",
+                err=True,
+            )
 
 
 def _stop(jobs: LoadJobs, times: int) -> None:
