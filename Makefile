@@ -6,7 +6,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 # Test processes side by side. `pytest -n auto` counts physical cores and takes two threads for one.
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
-EVERYTHING := azure,jobs,keyring,odbc,plot,postgres,s3,spark,sqlserver,dev
+EVERYTHING := azure,jobs,keyring,odbc,otel,plot,postgres,s3,spark,sqlserver,dev
 LIGHT_STAMP := $(VENV)/.stamp-light
 FULL_STAMP := $(VENV)/.stamp-full
 AIRFLOW := .venv-airflow

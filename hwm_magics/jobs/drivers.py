@@ -54,6 +54,8 @@ EXTRAS: Mapping[str, tuple[Need, ...]] = {
         Need("Jinja2", "jinja2", "jobs"),
         Need("croniter", "croniter", "jobs"),
     ),
+    "plot": (Need("matplotlib", "matplotlib", "plot"),),
+    "otel": (Need("opentelemetry-api", "opentelemetry.trace", "otel"),),
 }
 """What each extra brings. ``s3`` and ``azure`` bring nothing: delta-rs has clients of its own."""
 
