@@ -31,9 +31,7 @@ class Nursery:
             env=ENVIRONMENT,
         )
 
-    def run(
-        self, file: Path, place: str | None = None, what: str = "kill", time: int = 1
-    ) -> tuple[int, str]:
+    def run(self, file: Path, place: str | None = None, what: str = "kill", time: int = 1) -> tuple[int, str]:
         """`hwm run FILE` in a process that stops at a place (see `armed.py`); how it ended, and what it said."""
         told = file.with_name("told")
         order = {
