@@ -6,16 +6,18 @@ VENV := .venv
 PY := $(VENV)/bin/python
 # Test processes side by side. `pytest -n auto` counts physical cores and takes two threads for one.
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
-EVERYTHING := azure,jobs,keyring,odbc,plot,postgres,s3,spark,sqlserver,dev
+EVERYTHING := azure,jobs,keyring,odbc,otel,plot,postgres,s3,spark,sqlserver,dev
 LIGHT_STAMP := $(VENV)/.stamp-light
 FULL_STAMP := $(VENV)/.stamp-full
 AIRFLOW := .venv-airflow
 AIRFLOW_VERSION := 3.3.2
 AIRFLOW_PACKAGES := apache-airflow-core==$(AIRFLOW_VERSION) apache-airflow-providers-standard
+SCHEDULER := .venv-scheduler
+SCHEDULER_VERSION := 2.12.1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv servers jars airflow demo test quick lint types bench docs notebooks clean
+.PHONY: help venv servers jars airflow scheduler demo test quick lint types bench docs notebooks clean
 
 help: ## Lists these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,7 +28,7 @@ demo: $(LIGHT_STAMP) ## Runs the main job on a made-up shop and a local lake
 	$(PY) demo/run.py
 
 test: servers $(FULL_STAMP) ## Runs lint, types and all tests; installs the servers they need where it may
-	$(MAKE) -j 2 --output-sync airflow lint types jars
+	$(MAKE) -j 2 --output-sync airflow scheduler lint types jars
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal
 
 quick: $(FULL_STAMP) ## Runs the fast tests, in under a minute
@@ -68,6 +70,15 @@ $(AIRFLOW)/.stamp-$(AIRFLOW_VERSION): $(FULL_STAMP)
 	$(PY) -m venv --clear $(AIRFLOW)
 	$(VENV)/bin/uv pip install -q --python $(AIRFLOW)/bin/python $(AIRFLOW_PACKAGES) || \
 	  $(AIRFLOW)/bin/pip install -q $(AIRFLOW_PACKAGES)
+	@touch $@
+
+# Jupyter Scheduler pins an old croniter, and would put itself into the JupyterLab of the browser tests.
+scheduler: $(SCHEDULER)/.stamp-$(SCHEDULER_VERSION)
+
+$(SCHEDULER)/.stamp-$(SCHEDULER_VERSION): $(FULL_STAMP)
+	$(PY) -m venv --clear $(SCHEDULER)
+	$(VENV)/bin/uv pip install -q --python $(SCHEDULER)/bin/python jupyter-scheduler==$(SCHEDULER_VERSION) || \
+	  $(SCHEDULER)/bin/pip install -q jupyter-scheduler==$(SCHEDULER_VERSION)
 	@touch $@
 
 $(PY):

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-from hwm_magics import errors
+from hwm_magics import errors, telemetry
 from hwm_magics.connections.spark import SparkConnection
 from hwm_magics.core.cursor import CursorType, CursorValue
 from hwm_magics.core.decided import Decision, LoadPlan, LoadResult, ReadRows
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from hwm_magics.connections.registry import Connections
 
 __all__ = ["MOST_RETRIES", "Prepared", "TargetStatus", "Workspace"]
+
+T = TypeVar("T")
 
 MOST_RETRIES = 3
 """How often a load that lost a race looks again and starts anew."""
@@ -201,16 +203,22 @@ class Workspace:
             )
         with _at_line(spec.read), self.source(spec) as source:
             query = prepare(spec.read, spec.write, source.dialect)
-            target = engine.open(spec, query.cursor if query.way is not Way.TARGET else None)
-            self.failpoint("after_handle")
-            intent = intend(spec, query, target.state)
-            values = _target_values(query, target, intent)
-            asked = None
-            if intent.blocker is None:
-                asked_at = self.now()
-                asked = replace(source.observe(_request(spec, query, intent, values)), asked_at=asked_at)
-                self.failpoint("after_clock")
-            plan = plan_load(spec, query, target.state, asked, values=values, abilities=engine.capabilities)
+            with telemetry.span("hwm.observe", {"hwm.node": spec.node}) as tell:
+                target = engine.open(spec, query.cursor if query.way is not Way.TARGET else None)
+                self.failpoint("after_handle")
+                intent = intend(spec, query, target.state)
+                values = _target_values(query, target, intent)
+                asked = None
+                if intent.blocker is None:
+                    asked_at = self.now()
+                    asked = replace(source.observe(_request(spec, query, intent, values)), asked_at=asked_at)
+                    self.failpoint("after_clock")
+                tell({"hwm.target.existence": target.state.existence.value})
+            with telemetry.span("hwm.plan", {"hwm.node": spec.node}) as tell:
+                plan = plan_load(
+                    spec, query, target.state, asked, values=values, abilities=engine.capabilities
+                )
+                tell({"hwm.engine": plan.engine, "hwm.decision": plan.decision.value})
             yield Prepared(plan, target, source, engine.capabilities)
 
     def load(
@@ -246,6 +254,32 @@ class Workspace:
             SourceError, CommitError, LoadCancelled: See the classes; nothing was written, except
                 after :class:`~hwm_magics.errors.CommitOutcomeUnknownError`, which can't tell.
         """
+        with telemetry.load_span(spec) as seen:
+            if seen is not None:
+                on_plan = _both(seen.planned, on_plan)
+                on_progress = _both(seen.progressed, on_progress)
+            result = self._load(
+                spec,
+                approved=approved,
+                dry_run=dry_run,
+                cancelled=cancelled,
+                on_progress=on_progress,
+                on_plan=on_plan,
+            )
+            if seen is not None:
+                seen.loaded(result)
+            return result
+
+    def _load(
+        self,
+        spec: LoadSpec,
+        *,
+        approved: LoadPlan | None,
+        dry_run: bool,
+        cancelled: threading.Event | None,
+        on_progress: Callable[[Progress], None] | None,
+        on_plan: Callable[[LoadPlan], None] | None,
+    ) -> LoadResult:
         started = time.perf_counter()
         transform = self._transform(spec)
         for attempt in range(MOST_RETRIES + 1):
@@ -447,6 +481,15 @@ def _request(spec: LoadSpec, query: SourceQuery, intent: Intent, values: tuple[P
     )
 
 
+def _both(first: Callable[[T], None], second: Callable[[T], None] | None) -> Callable[[T], None]:
+    def call(told: T) -> None:
+        first(told)
+        if second is not None:
+            second(told)
+
+    return call
+
+
 def _execute(ready: Prepared, run: RunContext) -> LoadResult:
     plan = ready.plan
     reading = plan.step(ReadRows)
@@ -463,8 +506,10 @@ def _execute(ready: Prepared, run: RunContext) -> LoadResult:
             watermark_after=plan.before,
             warnings=plan.warnings,
         )
-    rows = ready.source.spark_read(reading.statement) if _reads_by_itself(ready) else None
-    result = ready.target.execute(plan, rows or ready.source.open(reading.statement), run)
+    with telemetry.span("hwm.execute", {"hwm.node": plan.spec.node}) as tell:
+        rows = ready.source.spark_read(reading.statement) if _reads_by_itself(ready) else None
+        result = ready.target.execute(plan, rows or ready.source.open(reading.statement), run)
+        tell({"hwm.rows.read": result.rows_read, "hwm.rows.written": result.rows_written})
     return replace(result, warnings=plan.warnings + result.warnings)
 
 

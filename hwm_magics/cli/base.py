@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,14 +17,17 @@ import click
 if TYPE_CHECKING:
     from hwm_magics.core.specs import LoadSpec
     from hwm_magics.jobs.context import LoadContext, Overrides
+    from hwm_magics.jobs.notebook_cells import Notebook
 
 __all__ = [
     "INTERRUPTED",
+    "Opened",
     "command",
     "fail",
     "file_options",
     "in_shell",
     "load_options",
+    "open_file",
     "print_json",
     "read_loads",
 ]
@@ -118,8 +122,42 @@ def load_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A file that a command is about, with its surroundings.
+
+    Attributes:
+        file: Its path.
+        context: The hwm.yaml in force, and its connections.
+        notebook: What it holds, when it is a notebook.
+    """
+
+    file: Path
+    context: LoadContext
+    notebook: Notebook | None = None
+
+
+def open_file(file: Path) -> Opened:
+    """Read a file's surroundings, and the file itself when it is a notebook.
+
+    Raises:
+        ConfigError: It can't be read, or is no notebook though its name says so; or hwm.yaml can't be understood.
+    """
+    from hwm_magics.jobs.context import LoadContext, is_notebook, read_file
+
+    text = read_file(file)  # whether it is there at all is the first thing to tell
+    notebook = None
+    if is_notebook(file):
+        from hwm_magics.jobs.notebook_cells import read_notebook
+
+        notebook = read_notebook(text, file.name)
+    # Behind everything else: a function of a module beside the file can be its transform.
+    sys.path.append(str(file.absolute().parent))
+    return Opened(file, LoadContext(file.absolute().parent), notebook)
+
+
 def read_loads(
-    file: Path,
+    opened: Opened | Path,
     params: tuple[str, ...],
     *,
     nodes: tuple[str, ...] = (),
@@ -128,18 +166,16 @@ def read_loads(
     backfill: str | None = None,
 ) -> tuple[LoadContext, tuple[LoadSpec, ...]]:
     """The loads that a command is about."""
-    from hwm_magics.jobs.context import LoadContext, Overrides, read_file, read_params, read_window
+    from hwm_magics.jobs.context import Overrides, read_params, read_window
 
-    read_file(file)  # whether it is there at all is the first thing to tell
+    found = open_file(opened) if isinstance(opened, Path) else opened
     window = read_window(backfill) if backfill is not None else None
-    # Behind everything else: a function of a module beside the file can be its transform.
-    sys.path.append(str(file.absolute().parent))
     overrides: Overrides = Overrides(nodes, engine, force_first_run, window)
-    context = LoadContext(file.absolute().parent)
-    asked = context.read(file, overrides, params=read_params(params))
+    source = found.notebook or found.file
+    asked = found.context.read(source, overrides, params=read_params(params))
     for note in asked.notes:
         click.echo(f"note: {note}", err=True)
-    return context, asked.loads
+    return found.context, asked.loads
 
 
 def print_json(value: object, *, quiet: bool = False) -> None:

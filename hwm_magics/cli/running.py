@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import os
-import signal
-import threading
-import time
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwm_magics.cli.base import (
-    INTERRUPTED,
+    Opened,
     command,
     fail,
     file_options,
     in_shell,
     load_options,
+    open_file,
     print_json,
     read_loads,
 )
+from hwm_magics.cli.until_end import wait_for
 from hwm_magics.errors import ConfigError, HwmError, named
 
 if TYPE_CHECKING:
@@ -34,9 +31,6 @@ if TYPE_CHECKING:
     from hwm_magics.jobs.states import Loader
 
 __all__ = ["plan", "run"]
-
-POLL = 0.25
-"""Seconds between two looks at the jobs."""
 
 
 @click.command()
@@ -70,10 +64,11 @@ def plan(
     from hwm_magics.core.render import to_text
     from hwm_magics.jobs.report import error_to_json, plan_to_json, plan_told
 
-    if needs_kernel(file, params):
-        in_kernel(file, "plan", params, None, quiet=quiet, refused={**flags, "json": as_json, "out": out})
+    opened = open_file(file)
+    if needs_kernel(opened, params):
+        in_kernel(file, "plan", params, quiet=quiet, refused={**flags, "json": as_json, "out": out})
         return 0
-    context, loads = read_loads(file, params, **flags)
+    context, loads = read_loads(opened, params, **flags)
     plans: list[LoadPlan] = []
     told: list[object] = []
     codes: list[int] = []
@@ -187,18 +182,19 @@ def run(
     if as_json and log_as == "json":
         raise ConfigError("--json and --log json both want the standard output", hint="give one of them")
     limit = read_duration("--timeout", timeout, example="2h") if timeout is not None else None
-    if needs_kernel(file, params):
+    opened = open_file(file)
+    if needs_kernel(opened, params):
         refused = {
             **flags,
             "json": as_json,
             "log": log_as == "json",
             "approved": approved,
             "report": report,
-            "timeout": timeout,
         }
-        in_kernel(file, "dry-run" if dry_run else "run", params, output, quiet=quiet, refused=refused)
+        mode = "dry-run" if dry_run else "run"
+        in_kernel(file, mode, params, output=output, limit=limit, quiet=quiet, refused=refused)
         return 0
-    context, loads = read_loads(file, params, **flags)
+    context, loads = read_loads(opened, params, **flags)
     loader: Loader = context.workspace
     if approved is not None:
         from hwm_magics.jobs.approvals import Approved, read_approvals
@@ -220,7 +216,10 @@ def run(
             note=lambda text: click.echo(text, err=True),
             quiet=quiet or as_json,
         )
-    _run_to_end(jobs, log, limit)
+    with log.showing() as tell:
+        wait_for(jobs, limit, tell=tell)
+    log.follow()
+    _tell_too_late(jobs)
     if as_json:
         print_json(jobs.to_dict(), quiet=quiet)
     elif log_as == "text" and len(jobs) > 1 and not quiet:
@@ -232,22 +231,20 @@ def run(
     return jobs.error.exit_code if isinstance(jobs.error, HwmError) else 1
 
 
-def needs_kernel(file: Path, params: tuple[str, ...]) -> bool:
+def needs_kernel(opened: Opened, params: tuple[str, ...]) -> bool:
     """Whether a file is a notebook whose loads need its other code; says which way it will go."""
-    from hwm_magics.jobs.context import LoadContext, is_notebook, read_file, read_params
-
-    if not is_notebook(file):
+    if opened.notebook is None:
         return False
+    from hwm_magics.jobs.context import read_params
     from hwm_magics.jobs.notebook_loads import why_a_kernel
 
-    read_file(file)
-    reasons = why_a_kernel(LoadContext(file.absolute().parent), file, read_params(params))
+    reasons = why_a_kernel(opened.context, opened.notebook, read_params(params))
     told = (
         f"the whole notebook, in a kernel: {'; '.join(reasons)}"
         if reasons
         else "its load cells, without a kernel"
     )
-    click.echo(f"{file.name}: {told}", err=True)
+    click.echo(f"{opened.file.name}: {told}", err=True)
     return bool(reasons)
 
 
@@ -255,13 +252,15 @@ def in_kernel(
     file: Path,
     mode: str,
     params: tuple[str, ...],
-    output: Path | None,
     *,
+    output: Path | None = None,
+    limit: timedelta | None = None,
     quiet: bool,
     refused: dict[str, Any],
 ) -> None:
+    """Run a whole notebook in a kernel, up to its end, a failure, or a request to stop."""
     from hwm_magics.jobs.context import read_params
-    from hwm_magics.jobs.notebook_kernel import run_notebook
+    from hwm_magics.jobs.notebook_kernel import NotebookRun
 
     given = [f"--{name.replace('_', '-')}" for name, value in refused.items() if value]
     if given:
@@ -270,51 +269,19 @@ def in_kernel(
             hint="leave it away, or give the load cells what they need: transform: module:function, "
             "connections in hwm.yaml",
         )
-    say = (lambda _text: None) if quiet else click.echo
-    run_notebook(file, mode=mode, params=read_params(params), output=output, say=say)
+    work = NotebookRun(file, mode=mode, params=read_params(params), output=output)
+    wait_for(work, limit, end_at_once=work.kill)
+    work.finish(say=(lambda _text: None) if quiet else click.echo)
+    if work.stopping:
+        click.echo(f"too late to stop {file.name}: it had come to its end", err=True)
 
 
-def _run_to_end(jobs: LoadJobs, log: RunLog, limit: timedelta | None) -> None:
-    """Run the jobs in a thread, and turn signals, and the end of their time, into a cancel here.
-
-    An exception thrown into the thread that loads could hit it between the commit and its own
-    account of it; a flag can't.
-    """
-    asked: list[int] = []
-
-    def note(number: int, _frame: object) -> None:
-        asked.append(number)
-
-    # Signals are the main thread's: elsewhere whoever called handles them.
-    main = threading.current_thread() is threading.main_thread()
-    numbers = (signal.SIGINT, signal.SIGTERM) if main else ()
-    before = {number: signal.signal(number, note) for number in numbers}
-    try:
-        jobs.start()
-        end = time.monotonic() + limit.total_seconds() if limit is not None else math.inf
-        seen = 0
-        with log.showing() as tell:
-            while not jobs.join(POLL):
-                tell()
-                if time.monotonic() > end:
-                    end = math.inf
-                    click.echo(f"{limit} have passed (--timeout): stopping before the commit", err=True)
-                    jobs.cancel()
-                if len(asked) > seen:
-                    seen = len(asked)
-                    _stop(jobs, seen)
-        if len(asked) > seen:
-            jobs.cancel()
-        log.follow()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _stop(jobs: LoadJobs, times: int) -> None:
-    if times == 1:
-        jobs.cancel()
-        click.echo("stopping before the commit; once more to end at once", err=True)
-        return
-    click.echo("ended without waiting: the target is as it was, or whole with the load in it", err=True)
-    os._exit(INTERRUPTED)
+def _tell_too_late(jobs: LoadJobs) -> None:
+    """Name what was asked to stop and had come to its commit."""
+    for job in jobs:
+        result = job.result
+        if job.cancelling and result is not None and result.version_after != result.version_before:
+            click.echo(
+                f"too late to stop {job.spec.node}: its commit was made, version {result.version_after}",
+                err=True,
+            )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from hwm_magics.core.decided import LoadPlan, LoadResult
+from hwm_magics.core.moments import span
 from hwm_magics.core.words import counted
 
 __all__ = ["Receipt", "duration", "receipt", "result_to_dict", "size", "tell_result"]
@@ -165,13 +166,7 @@ def duration(value: timedelta) -> str:
     seconds = value.total_seconds()
     if seconds < 10:  # noqa: PLR2004 - below, hundredths matter
         return f"{seconds:.2f} s"
-    whole = round(seconds)
-    days, rest = divmod(whole, 86_400)
-    hours, rest = divmod(rest, 3_600)
-    minutes, seconds_left = divmod(rest, 60)
-    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds_left, "s")]
-    kept = [f"{number} {unit}" for number, unit in parts if number]
-    return " ".join(kept[:2])
+    return span(value)
 
 
 def result_to_dict(result: LoadResult) -> dict[str, object]:

@@ -20,6 +20,7 @@ from hwm_magics.core.observed import CommitRecord
 from hwm_magics.core.specs import LoadSpec, ReadSpec
 from hwm_magics.core.statement import Statement
 from hwm_magics.errors import ConfigError, HwmError, Problem
+from hwm_magics.jobs.notebook_cells import Notebook, read_notebook
 from hwm_magics.jobs.order import in_order
 
 if TYPE_CHECKING:
@@ -232,7 +233,8 @@ class LoadContext:
         """The loads that a text, file, mapping or spec asks for.
 
         Args:
-            source: YAML text, a path to a YAML file or a notebook, a mapping or list, or a :class:`LoadSpec`.
+            source: YAML text, a path to a YAML file or a notebook, what a notebook holds, a mapping or list, or a
+                :class:`LoadSpec`.
             overrides: What flags say beside it.
             params: Values for ``${name}``.
             line_offset: Lines above the text in what the user sees: 1 for a cell's body.
@@ -250,10 +252,11 @@ class LoadContext:
             path = Path(source)
             text, what = read_file(path), path.name
             if is_notebook(path):
-                from hwm_magics.jobs.notebook_cells import read_notebook
-                from hwm_magics.jobs.notebook_loads import read_loads
+                text = read_notebook(text, what)
+        if isinstance(text, Notebook):
+            from hwm_magics.jobs.notebook_loads import read_loads
 
-                return read_loads(self, read_notebook(text, what), flags, params or {})
+            return read_loads(self, text, flags, params or {})
         body = self.body(
             text,
             params=params or {},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hwm_magics.core.cursor import Scalar
@@ -14,11 +13,10 @@ from hwm_magics.jobs.context import (
     Overrides,
     check_params,
     override,
-    read_file,
     read_params,
     read_window,
 )
-from hwm_magics.jobs.notebook_cells import Cell, CellKind, Notebook, read_notebook
+from hwm_magics.jobs.notebook_cells import Cell, CellKind, Notebook
 from hwm_magics.jobs.order import in_order
 from hwm_magics.jobs.self_contained import kernel_reasons, literal_parameters
 
@@ -28,9 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["read_loads", "why_a_kernel"]
 
 
-def why_a_kernel(context: LoadContext, file: Path, params: Mapping[str, Scalar]) -> tuple[str, ...]:
+def why_a_kernel(context: LoadContext, notebook: Notebook, params: Mapping[str, Scalar]) -> tuple[str, ...]:
     """Why a notebook's loads need its other code; none where its cells of connections and loads are enough."""
-    notebook = read_notebook(read_file(file), file.name)
     known = [each["name"] for each in context.connections.describe()]
     return kernel_reasons(notebook, connections=known, params=tuple(params))
 

@@ -145,7 +145,27 @@ class Retried(LoaderAround):
         return self._attempts(spec, attempt, cancelled or threading.Event())
 
     def _attempts(self, spec: LoadSpec, attempt: Callable[[], T], cancelled: threading.Event) -> T:
+        try:
+            return attempt()
+        except Exception as error:
+            if not self._times or cancelled.is_set() or not passes(error):
+                raise
+            first = error
+        return self._again(spec, attempt, cancelled, first)
+
+    def _again(
+        self, spec: LoadSpec, attempt: Callable[[], T], cancelled: threading.Event, first: Exception
+    ) -> T:
+        """What follows on a first attempt that failed. Loads that need no second don't pay for the library."""
         import tenacity
+
+        failed: list[Exception] = [first]
+
+        def each() -> T:
+            # Its first call is the attempt that was made already.
+            if failed:
+                raise failed.pop()
+            return attempt()
 
         def tell(state: tenacity.RetryCallState) -> None:
             failure = state.outcome.exception() if state.outcome is not None else None
@@ -162,7 +182,7 @@ class Retried(LoaderAround):
             sleep=tenacity.sleep_using_event(cancelled),
             before_sleep=tell,
             reraise=True,
-        )(attempt)
+        )(each)
 
     def _landed(self, spec: LoadSpec, run_id: str) -> LoadResult | None:
         from hwm_magics.core.commit_info import written

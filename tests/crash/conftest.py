@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from crash.processes import ENVIRONMENT, HERE
+from fakes import notebooks
 from traps.loaders import Ours
 
 if TYPE_CHECKING:
@@ -30,14 +31,18 @@ class Nursery:
             env=ENVIRONMENT,
         )
 
-    def load(self, ours: Ours, place: str | None, time: int = 1) -> int:
-        """Load in a child that kills itself at a place, the `time`-th time that it comes there; how it ended."""
-        report = ours.root.parent / "report"
-        order = {"spec": ours.spec(), "connections": ours.connections, "report": str(report)}
-        order |= {"place": place, "time": time}
+    def run(self, file: Path, place: str | None = None, what: str = "kill", time: int = 1) -> tuple[int, str]:
+        """`hwm run FILE` in a process that stops at a place (see `armed.py`); how it ended, and what it said."""
+        told = file.with_name("told")
+        order = {
+            "words": ["run", file.name],
+            "folder": str(file.parent),
+            "stop": (place, what, time) if place else None,
+            "told": str(told),
+        }
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+        return int(self._process.stdout.readline()), told.read_text()
 
     def close(self) -> None:
         self._process.communicate()
@@ -63,6 +68,17 @@ class Shop:
         """A load of it."""
         write = {"mode": mode, **({"keys": ["id"]} if mode == "upsert" else {})}
         return Ours(self.settings, self.root / name, write=write)
+
+    def file(self, ours: Ours, name: str = "t.yaml") -> Path:
+        """A load as a file that `hwm run` takes, a notebook or YAML, beside an hwm.yaml."""
+        folder = self.root / "job"
+        folder.mkdir(exist_ok=True)
+        (folder / "hwm.yaml").write_text(json.dumps({"connections": ours.connections}))
+        load = json.dumps(ours.spec(), indent=2)
+        if name.endswith(".ipynb"):
+            return notebooks.write(folder / name, notebooks.LOAD_EXT, f"%%hwm_load\n{load}")
+        (folder / name).write_text(load)
+        return folder / name
 
     def add(self, count: int) -> None:
         """Add rows, one a second after the last."""

@@ -1,16 +1,14 @@
-"""Starts loads that die: a process that has everything imported, and forks a child for each order.
+"""Starts `hwm` commands that die: a process that has everything imported, and forks a child for each order.
 
-Orders come as JSON lines on its input: `spec` and `connections` of a load, and `place`, the failpoint at
-which the child kills itself (null: it lives) the `time`-th time that it comes there. The answer is a line with how
-the child ended: minus the signal's number, or its exit code. What is reported by loads that live goes to the file
-`report`.
+Orders come as JSON lines on its input: `words` of the command and the `folder` it runs in, and `stop`, a place
+and what the child does there (see `armed.py`; null: it lives). The answer is a line with how the child ended: minus
+the signal's number, or its exit code. What the command prints goes to the file `told`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import warnings
 from pathlib import Path
@@ -23,26 +21,23 @@ import deltalake  # noqa: E402, F401
 import pyarrow as pa  # noqa: E402, F401
 import pyarrow.compute as pc  # noqa: E402, F401
 import sqlglot  # noqa: E402, F401
+from crash.armed import arm  # noqa: E402
 
-import hwm_magics  # noqa: E402
-import hwm_magics.api  # noqa: E402
+import hwm_magics.cli  # noqa: E402
+import hwm_magics.config.models  # noqa: E402
+import hwm_magics.jobs.notebook_loads  # noqa: E402
 
 
-def one_load(order: dict) -> None:
-    """Load, and die at the place."""
-
-    passed = 0
-
-    def failpoint(name: str) -> None:
-        nonlocal passed
-        passed += name == order["place"]
-        if name == order["place"] and passed == order["time"]:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    job = hwm_magics.job(order["spec"], connections=order["connections"])
-    job._loader.failpoint = failpoint
-    result = job.run().wait()
-    Path(order["report"]).write_text(result.status)
+def one_command(order: dict) -> None:
+    """Run the command, and stop at the place."""
+    told = os.open(order["told"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(told, 1)
+    os.dup2(told, 2)
+    os.chdir(order["folder"])
+    if order["stop"] is not None:
+        arm(*order["stop"])
+    sys.argv = ["hwm", *order["words"]]
+    hwm_magics.cli.main()
 
 
 def main() -> None:
@@ -55,13 +50,16 @@ def main() -> None:
         )
         child = os.fork()
         if child == 0:
+            code = 1
             try:
-                one_load(json.loads(line))
+                one_command(json.loads(line))
+            except SystemExit as done:
+                code = done.code or 0
             except BaseException:  # noqa: BLE001 - a child must never come back into this loop
                 sys.excepthook(*sys.exc_info())
-                sys.stderr.flush()
-                os._exit(1)
-            os._exit(0)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
 

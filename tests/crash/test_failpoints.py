@@ -1,10 +1,12 @@
-"""A load that dies at a named place, whatever it was doing, costs nothing: it is run again, and that is all."""
+"""`hwm run` killed at a named place, whatever it was doing, costs nothing: it is run again, and that is all."""
 
 from __future__ import annotations
 
 import signal
+import subprocess
 
 import pytest
+from crash.processes import HWM, armed
 
 import hwm_magics
 
@@ -17,15 +19,19 @@ PLACES = (
     "before_acknowledgement",
     "after_commit",
 )
+STOPPED = ("after_handle", "after_clock", "mid_read")
+"""Where a load still looks whether it was asked to stop."""
 COMMITTED = ("before_acknowledgement", "after_commit")
+FILES = {"append": "t.yaml", "upsert": "t.ipynb"}
 
 
 @pytest.mark.parametrize("run", ["first run", "increment"])
 @pytest.mark.parametrize("mode", ["append", "upsert"])
 @pytest.mark.parametrize("place", PLACES)
-def test_a_load_that_is_killed_loses_and_doubles_nothing(nursery, shop, place, mode, run):
+def test_a_job_that_is_killed_loses_and_doubles_nothing(nursery, shop, place, mode, run):
     shop.add(10)
     ours = shop.ours(mode)
+    file = shop.file(ours, FILES[mode])
     before = []
     if run == "increment":
         ours.load()
@@ -34,12 +40,13 @@ def test_a_load_that_is_killed_loses_and_doubles_nothing(nursery, shop, place, m
         if mode == "upsert":
             shop.update(3)
 
-    assert nursery.load(ours, place) == -signal.SIGKILL
+    assert nursery.run(file, place)[0] == -signal.SIGKILL
     # Readers see the rows before it, or those after it, and nothing between.
     assert ours.rows("id", "v") == (shop.rows() if place in COMMITTED else before)
 
-    result = ours.load()
-    assert result.status == ("nothing_new" if place in COMMITTED else "loaded")
+    code, told = nursery.run(file)
+    assert code == 0, told
+    assert ("nothing new" if place in COMMITTED else "rows written") in told
     assert ours.rows("id", "v") == shop.rows()
 
     shop.add(1)
@@ -48,23 +55,55 @@ def test_a_load_that_is_killed_loses_and_doubles_nothing(nursery, shop, place, m
     assert ours.rows("id", "v") == shop.rows()
 
 
-def test_a_load_that_is_killed_again_and_again_gets_there(nursery, shop):
+@pytest.mark.parametrize("place", PLACES)
+def test_a_job_that_is_terminated_stops_before_its_commit_or_makes_it_and_says_which(nursery, shop, place):
+    shop.add(10)
     ours = shop.ours("append")
-    for place in PLACES:
-        shop.add(3)
-        assert nursery.load(ours, place) == -signal.SIGKILL
-    shop.add(1)
-    assert nursery.load(ours, None) == 0
+    file = shop.file(ours)
+    code, told = nursery.run(file, place, "term")
+    assert "stopping before the commit" in told
+    if place in STOPPED:
+        assert (code, ours.rows()) == (130, [])
+        assert "nothing was written" in told
+    else:
+        assert (code, ours.rows("id", "v")) == (0, shop.rows())
+        assert "too late to stop t: its commit was made" in told
+    assert nursery.run(file)[0] == 0
     assert ours.rows("id", "v") == shop.rows()
 
 
-def test_a_load_that_is_killed_before_it_registers_its_table_registers_it_the_next_time(nursery, shop):
+def test_a_job_that_is_killed_again_and_again_gets_there(shop):
+    ours = shop.ours("append")
+    file = shop.file(ours)
+
+    def hwm(place=None):
+        done = subprocess.run(
+            [HWM, "run", file.name],
+            cwd=file.parent,
+            env=armed(place, "kill"),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        return done.returncode
+
+    for place in PLACES:
+        shop.add(3)
+        assert hwm(place) == -signal.SIGKILL
+    shop.add(1)
+    assert hwm() == 0
+    assert ours.rows("id", "v") == shop.rows()
+
+
+def test_a_job_that_is_killed_before_it_registers_its_table_registers_it_the_next_time(nursery, shop):
     shop.add(10)
     ours = shop.ours("append")
     ours.write["register_table"] = "raw.t"
-    assert nursery.load(ours, "after_commit") == -signal.SIGKILL
+    file = shop.file(ours)
+    assert nursery.run(file, "after_commit")[0] == -signal.SIGKILL
     assert not hwm_magics.table_exists("lake", table="raw.t", connections=ours.connections)
-    assert ours.load().status == "nothing_new"
+    assert nursery.run(file)[0] == 0
     assert hwm_magics.table_exists("lake", table="raw.t", connections=ours.connections)
     assert ours.rows("id", "v") == shop.rows()
 
@@ -75,12 +114,13 @@ def test_a_first_load_in_chunks_that_is_killed_reads_at_most_one_chunk_again(nur
     shop.connection.execute("INSERT INTO t VALUES (60, '2024-01-02 00:00:00', 'after a gap')")
     ours = shop.ours("append")
     ours.write["first_run"] = {"chunk": "10s"}
-    assert nursery.load(ours, place, 3) == -signal.SIGKILL
+    file = shop.file(ours)
+    assert nursery.run(file, place, time=3)[0] == -signal.SIGKILL
     committed = 3 if place in COMMITTED else 2
     # Readers see whole chunks: the first holds both of its ends.
     assert [number for number, _ in ours.rows("id", "v")] == in_order(range(1, 10 * committed + 2))
 
-    assert nursery.load(ours, "mid_read", 2) == -signal.SIGKILL
+    assert nursery.run(file, "mid_read", time=2)[0] == -signal.SIGKILL
     committed += 1
     assert [number for number, _ in ours.rows("id", "v")] == in_order(range(1, 10 * committed + 2))
 

@@ -1,4 +1,4 @@
-"""Loads that are interrupted, or killed while they write."""
+"""Loads and jobs that are asked to stop, and loads that are killed while they write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pyarrow.compute as pc
 import pytest
-from crash.processes import ENVIRONMENT, HERE
+from crash.processes import ENVIRONMENT, HERE, HWM, armed
 from deltalake import DeltaTable
 from traps.loaders import Ours
 
@@ -64,6 +64,58 @@ def test_an_interrupt_after_the_last_row_comes_too_late_and_the_load_says_so(sho
     assert (process.returncode, told) == (0, "loaded\n")
     assert ours.rows("id", "v") == shop.rows()
     assert ours.load().status == "nothing_new"
+
+
+@contextmanager
+def job(file, place, what):
+    """`hwm run FILE` in a process, at the place; see `armed.py`."""
+    process = subprocess.Popen(
+        [HWM, "run", file.name, "--quiet"],
+        cwd=file.parent,
+        env=armed(place, what),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            assert process.stdout.readline().strip() == place
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_job_that_is_interrupted_while_it_reads_writes_nothing(nursery, shop):
+    shop.add(10)
+    ours = shop.ours("append")
+    file = shop.file(ours)
+    with job(file, "mid_read", "wait") as process:
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate()
+    assert process.returncode == 130
+    assert "stopping before the commit" in told
+    assert "CANCELLED" in told
+    assert "nothing was written" in told
+    assert "Traceback" not in told
+    assert ours.rows() == []
+    assert nursery.run(file)[0] == 0
+    assert ours.rows("id", "v") == shop.rows()
+
+
+def test_a_job_that_is_asked_twice_ends_at_once_and_costs_nothing(nursery, shop):
+    shop.add(10)
+    ours = shop.ours("append")
+    file = shop.file(ours)
+    with job(file, "after_read", "stay") as process:
+        process.send_signal(signal.SIGTERM)
+        assert "stopping before the commit" in process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate()
+    assert process.returncode == 130
+    assert "ended without waiting" in told
+    assert ours.rows() == []
+    assert nursery.run(file)[0] == 0
+    assert ours.rows("id", "v") == shop.rows()
 
 
 @pytest.mark.slow

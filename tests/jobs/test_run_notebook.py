@@ -165,6 +165,45 @@ def test_planning_and_checking_in_a_kernel_write_nothing(hwm, command, words, to
     assert hwm.ids("raw/a") == []
 
 
+STOPPED = """\
+import os, signal, threading
+import ipykernel.kernelbase
+
+asked = threading.Event()
+
+def told(*_):
+    asked.set()
+    raise KeyboardInterrupt
+
+ipykernel.kernelbase.default_int_handler = told  # what an interrupt of a cell calls
+
+def clean(frame):
+    os.kill(os.getppid(), signal.SIGTERM)
+    assert asked.wait(30)
+    return frame
+"""
+
+
+@pytest.mark.slow
+def test_a_notebook_in_a_kernel_that_is_asked_to_stop_stops_its_load_before_the_commit(hwm):
+    hwm.notebook(STOPPED, load("a", "transform: clean\n"), load("b"))
+    done = hwm("run")
+    assert done.exit_code == 130, done.output
+    assert "stopping before the commit" in done.stderr
+    assert "nothing was written" in done.stderr
+    assert hwm.ids("raw/a") == hwm.ids("raw/b") == []
+
+
+@pytest.mark.slow
+def test_a_notebook_in_a_kernel_is_stopped_when_its_time_has_passed(hwm):
+    hwm.notebook(CLEAN, load("a", "transform: clean\n"))
+    done = hwm("run", "--timeout", "0s")
+    assert done.exit_code == 130, done.output
+    assert "(--timeout): stopping before the commit" in done.stderr
+    assert "was stopped before its next cell" in done.stderr
+    assert hwm.ids("raw/a") == []
+
+
 def test_what_a_kernel_can_not_do_is_refused(hwm):
     hwm.notebook(CLEAN, load("a", "transform: clean\n"))
     done = hwm("run", "--json")

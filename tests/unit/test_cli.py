@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -287,44 +285,3 @@ def test_a_secret_is_in_no_output(hwm):
         done = hwm(words[0], "orders.yaml", *words[1:], env={"PW": SECRET})
         assert SECRET not in done.stdout + done.stderr
         assert done.returncode == (0 if words == ("status",) else 4)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_reading_stops_the_load_before_its_commit(hwm, number):
-    # A transform that says when it runs and waits: then the load is in the middle of its read.
-    (hwm.folder / "slow.py").write_text(
-        "import pathlib, time\n"
-        "def wait(frame):\n"
-        "    pathlib.Path('reading').touch()\n"
-        "    while not pathlib.Path('go').exists(): time.sleep(0.01)\n"
-        "    return frame\n"
-    )
-    hwm.file(ORDERS.replace("name: load_orders", "name: load_orders\ntransform: slow:wait"))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hwm_magics.cli", "run", "orders.yaml"],
-        cwd=hwm.folder,
-        env=environment(str(hwm.folder)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        _until(lambda: (hwm.folder / "reading").exists() or process.poll() is not None)
-        process.send_signal(number)
-        assert "stopping before the commit" in process.stderr.readline()
-        (hwm.folder / "go").touch()
-        out, err = process.communicate(timeout=PATIENCE)
-    finally:
-        process.kill()
-        process.communicate()
-    assert process.returncode == 130, (out, err)
-    assert "nothing was written" in err
-    assert hwm.ids() == []
-
-
-def _until(happened) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
