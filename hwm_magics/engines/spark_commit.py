@@ -54,12 +54,15 @@ _CONFLICT_WORDS = ("concurrent", "protocolchanged", "metadatachanged")
 _TAKEN = frozenset({"TABLE_OR_VIEW_ALREADY_EXISTS", "DELTA_TABLE_ALREADY_EXISTS", "DELTA_PATH_EXISTS"})
 _JDBC = re.compile(r"(?:org\.postgresql|com\.microsoft\.sqlserver)[\w.]*Exception: (.*)")
 _MISFIT = re.compile(r"\[MALFORMED_\w+[^\n]*|CSV header does not conform[^\n]*")
+_ODD_NAMES = re.compile(r"Invalid column names: (.*?)\. Please")
 _LOST = (
     "connection refused",
     "connection attempt failed",
     "i/o error",
     "terminating connection",
     "connection reset",
+    "connection has been closed",
+    "connection is closed",
 )
 
 
@@ -219,6 +222,14 @@ def translated(failure: BaseException) -> HwmError:
     if name in ("DELTA_NOT_NULL_CONSTRAINT_VIOLATED", "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES"):
         return SchemaMismatchError(
             f"a row breaks a rule of the target: {text}", hint="leave such rows out in the query"
+        )
+    if name == "DELTA_INVALID_CHARACTERS_IN_COLUMN_NAMES":
+        odd = _ODD_NAMES.search(text)
+        told = f": {odd[1].strip()}" if odd else ""
+        return SchemaMismatchError(
+            f"Spark writes no column whose name holds a space or one of ,;{{}}()={told}; nothing was written",
+            hint="rename it in the query, or let the new table have such names by write.options: "
+            "{delta.columnMapping.mode: name}; the pandas engine writes them without",
         )
     if "no space left" in lower:
         return CommitError(
