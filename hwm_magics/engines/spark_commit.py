@@ -205,6 +205,11 @@ def translated(failure: BaseException) -> HwmError:
             f"a file of the source does not fit its columns: {misfit[0].strip()}; nothing was written",
             hint="mend the file, or declare the columns by read.options.schema",
         )
+    if name == "DELTA_CANNOT_CREATE_LOG_PATH":
+        return CommitError(
+            f"the target can't be made, and nothing was written: {text}",
+            hint="check that its bucket or container is there, and the rights in it",
+        )
     if name.startswith("FAILED_READ_FILE") or "filenotfoundexception" in lower:
         return TargetReadError(
             f"reading the target's data failed: {text}",
