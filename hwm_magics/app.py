@@ -38,6 +38,7 @@ from hwm_magics.sources.base import Source, SourceRequest
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    from pyspark.sql import SparkSession
 
     from hwm_magics.connections.registry import Connections
 
@@ -141,7 +142,7 @@ class Workspace:
 
             found = session.active()
             if found is None and name == "spark":
-                found = session.build()
+                found = self._built_session()
             if found is not None:
                 from hwm_magics.engines.spark_engine import SparkEngine
 
@@ -149,6 +150,13 @@ class Workspace:
         from hwm_magics.engines.pandas_engine import PandasEngine
 
         return PandasEngine(self.connections)
+
+    def _built_session(self) -> SparkSession:
+        """A session of our own, with the connectors of the storages that connections name."""
+        from hwm_magics.connections.hadoop import connectors
+        from hwm_magics.spark import session
+
+        return session.build(packages=connectors(self.connections))
 
     def table_exists(self, connection: str, table: str | None = None, path: str | None = None) -> bool:
         """Whether a Delta table is there; see :meth:`hwm_magics.engines.base.Engine.table_exists`."""
@@ -169,7 +177,7 @@ class Workspace:
             from hwm_magics.spark import session
 
             storage = self.connections.storage(read.connection, "read.connection, for files,")
-            return open_files(storage, read, session.active() or session.build())
+            return open_files(storage, read, session.active() or self._built_session())
         return open_source(self.connections.database(read.connection), read)
 
     def now(self) -> datetime:

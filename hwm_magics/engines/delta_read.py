@@ -77,14 +77,23 @@ def scalar(table: DeltaTable, sql: str) -> CursorValue | Scalar:
     return one_value(query(table, sql), sql)
 
 
-def select(table: DeltaTable, columns: list[str], where: str) -> Iterator[pa.RecordBatch]:
+def select(
+    table: DeltaTable, columns: list[str], where: str, limit: int | None = None
+) -> Iterator[pa.RecordBatch]:
     """Some columns of some rows, in the table's own types: DataFusion gives text as views, which
     few of Arrow's functions take.
+
+    Args:
+        table: The table.
+        columns: Their names.
+        where: Which rows, in DataFusion's SQL.
+        limit: At most so many of them.
     """
     import pyarrow as pa
 
     own = arrow_schema_of(table)
     schema = pa.schema([own.field(name).with_nullable(True) for name in columns])
     quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in columns)
-    found = query(table, f"SELECT {quoted} FROM hwm_target WHERE {where}")  # noqa: S608 - quoted
+    only = f" LIMIT {limit}" if limit is not None else ""
+    found = query(table, f"SELECT {quoted} FROM hwm_target WHERE {where}{only}")  # noqa: S608 - quoted
     yield from found.cast(schema).to_batches()

@@ -54,12 +54,15 @@ _CONFLICT_WORDS = ("concurrent", "protocolchanged", "metadatachanged")
 _TAKEN = frozenset({"TABLE_OR_VIEW_ALREADY_EXISTS", "DELTA_TABLE_ALREADY_EXISTS", "DELTA_PATH_EXISTS"})
 _JDBC = re.compile(r"(?:org\.postgresql|com\.microsoft\.sqlserver)[\w.]*Exception: (.*)")
 _MISFIT = re.compile(r"\[MALFORMED_\w+[^\n]*|CSV header does not conform[^\n]*")
+_ODD_NAMES = re.compile(r"Invalid column names: (.*?)\. Please")
 _LOST = (
     "connection refused",
     "connection attempt failed",
     "i/o error",
     "terminating connection",
     "connection reset",
+    "connection has been closed",
+    "connection is closed",
 )
 
 
@@ -202,6 +205,11 @@ def translated(failure: BaseException) -> HwmError:
             f"a file of the source does not fit its columns: {misfit[0].strip()}; nothing was written",
             hint="mend the file, or declare the columns by read.options.schema",
         )
+    if name == "DELTA_CANNOT_CREATE_LOG_PATH":
+        return CommitError(
+            f"the target can't be made, and nothing was written: {text}",
+            hint="check that its bucket or container is there, and the rights in it",
+        )
     if name.startswith("FAILED_READ_FILE") or "filenotfoundexception" in lower:
         return TargetReadError(
             f"reading the target's data failed: {text}",
@@ -219,6 +227,14 @@ def translated(failure: BaseException) -> HwmError:
     if name in ("DELTA_NOT_NULL_CONSTRAINT_VIOLATED", "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES"):
         return SchemaMismatchError(
             f"a row breaks a rule of the target: {text}", hint="leave such rows out in the query"
+        )
+    if name == "DELTA_INVALID_CHARACTERS_IN_COLUMN_NAMES":
+        odd = _ODD_NAMES.search(text)
+        told = f": {odd[1].strip()}" if odd else ""
+        return SchemaMismatchError(
+            f"Spark writes no column whose name holds a space or one of ,;{{}}()={told}; nothing was written",
+            hint="rename it in the query, or let the new table have such names by write.options: "
+            "{delta.columnMapping.mode: name}; the pandas engine writes them without",
         )
     if "no space left" in lower:
         return CommitError(

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hwm_magics.connections.hadoop import hand_over, spark_uri
 from hwm_magics.connections.local import LocalConnection
 from hwm_magics.core.commit_info import LogEntry, decode, loads, other_nodes, walk, written
 from hwm_magics.core.cursor import CursorType, CursorValue, Scalar
@@ -143,10 +144,13 @@ class SparkEngine:
                 if write.table is None:
                     raise ConfigError("the target has neither write.path nor write.table")
                 return SparkAddress(name_of(write.table), write.table)
-            uri = storage.uri(write.path)
-            uri = f"s3a{uri[2:]}" if uri.startswith("s3:") else uri
+            uri = spark_uri(storage, write.path)
             return SparkAddress(
-                path_reference(uri), uri, path=uri, name=write.register_table, storage=storage.name
+                path_reference(uri),
+                uri,
+                path=uri,
+                name=write.register_table,
+                reach=hand_over(storage, self._session),
             )
         catalog = LocalCatalog(Path(storage.root))
         folder = target_folder(storage, catalog, write)

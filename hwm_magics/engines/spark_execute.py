@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -46,7 +47,7 @@ from hwm_magics.engines.spark_commit import (
     transaction,
     translated,
 )
-from hwm_magics.engines.spark_held import HeldRows, overlapping
+from hwm_magics.engines.spark_held import HeldRows, overlapping, overlapping_here
 from hwm_magics.engines.spark_history import find_run, has_newer, moment_of
 from hwm_magics.engines.spark_open import SparkAddress, location_of, plain_location
 from hwm_magics.engines.spark_sql import DIALECT, ddl, literal, name_of, properties_clause, quote, text
@@ -269,15 +270,23 @@ class Execution:
         """Compare in this process; False when the target has too many rows to be compared with."""
         if not len(held):
             return True
-        there, columns = self._there(), self._plan.target.columns
-        compared = step.columns or tuple(column.name for column in columns)
-        overlap = self._job(lambda: overlapping(there, step, compared, columns))
+        overlap = self._overlap(step)
         if overlap is None:
             return False
         before = self._plan.before
         held.recognise(overlap, step, self._change, before.value if before is not None else None)
         self._counts = held.counts
         return True
+
+    def _overlap(self, step: RecogniseRows) -> list[pa.RecordBatch] | None:
+        """The target's rows that may come again; None when they are too many for this process."""
+        columns, folder = self._plan.target.columns, self._address.folder
+        compared = step.columns or tuple(column.name for column in columns)
+        if folder is not None and self._version is not None:
+            with suppress(Exception):  # what can't be read here is Spark's to read, or to tell why not
+                return overlapping_here(folder, self._version, step, compared)
+        there = self._there()
+        return self._job(lambda: overlapping(there, step, compared, columns))
 
     def _there(self) -> DataFrame:
         """The target at the version that was planned with."""
@@ -357,7 +366,7 @@ class Execution:
         schema = self._address.reference.rpartition(".")[0]
 
         def create() -> None:
-            with isolated(self._session, None, "") as (other, _):
+            with isolated(self._session, None, "", storage=self._address.folder is None) as (other, _):
                 if self._address.path is None and schema:
                     other.sql(f"CREATE SCHEMA IF NOT EXISTS {schema}").collect()
                 other.conf.set(USER_METADATA, encode(record))
@@ -418,9 +427,10 @@ class Execution:
         evolving = " WITH SCHEMA EVOLUTION" if self._change.added else ""
         matched = "" if step.insert_only else " WHEN MATCHED THEN UPDATE SET *"
         view = f"hwm_{self._run.run_id.replace('-', '_')}"
+        remote = self._address.folder is None
 
         def write() -> None:
-            with isolated(self._session, self._rows, view) as (other, name):
+            with isolated(self._session, self._rows, view, storage=remote) as (other, name):
                 for key, value in transaction(record, TXN_APP, TXN_VERSION, USER_METADATA).items():
                     other.conf.set(key, value)
                 # Only the session that runs the statement hears what was observed on the way.

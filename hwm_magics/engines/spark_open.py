@@ -32,7 +32,7 @@ class SparkAddress:
         folder: The same as a folder of this machine, where Spark runs here; None elsewhere.
         catalog: The local catalog beside it; None where there is none.
         name: The name to register it under; None for none.
-        storage: The connection, where Spark reaches its storage by credentials of its own; None elsewhere.
+        reach: What to do where Spark can't reach its storage; "" for storage of this machine and of a catalog.
     """
 
     reference: str
@@ -41,7 +41,7 @@ class SparkAddress:
     folder: Path | None = None
     catalog: LocalCatalog | None = None
     name: str | None = None
-    storage: str | None = None
+    reach: str = ""
 
 
 def presence(session: SparkSession, address: SparkAddress) -> str:
@@ -136,11 +136,8 @@ def _unknown(address: SparkAddress, error: Exception) -> TargetUnknownError:
     if name == "DELTA_PATH_DOES_NOT_EXIST":
         text = f"the catalog knows it, and its files are gone: {text}"
         hint = "restore the files, or drop the table from the catalog for a first run"
-    elif address.storage is not None:
-        hint = (
-            f"Spark reaches storage by settings of its own, and the credentials of the connection {address.storage!r} "
-            "are not handed to it: give them to the session or its cluster, such as spark.hadoop.fs.s3a.access.key"
-        )
+    elif address.reach:
+        hint = address.reach
     return TargetUnknownError(f"opening {address.label} failed: {text}", hint=hint)
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hwm_magics.connections.base import StorageConnection
+from hwm_magics.connections.hadoop import hand_over, spark_uri
+from hwm_magics.connections.local import LocalConnection
 from hwm_magics.core.observed import SourceIdentity
 from hwm_magics.core.specs import ReadSpec
 from hwm_magics.errors import ConfigError, QueryError
@@ -82,16 +84,6 @@ class FilesDriver(SparkDriver):
                     self.session.catalog.dropTempView(view)
 
 
-def spark_uri(storage: StorageConnection, path: str) -> str:
-    """A path below a connection's root as Spark spells it.
-
-    Raises:
-        ConfigError: It leaves the root.
-    """
-    uri = storage.uri(path)
-    return f"s3a{uri[2:]}" if uri.startswith("s3:") else uri
-
-
 def open_files(storage: StorageConnection, read: ReadSpec, session: SparkSession) -> SqlSource:
     """Look at files; no row is read before the source is asked.
 
@@ -108,7 +100,8 @@ def open_files(storage: StorageConnection, read: ReadSpec, session: SparkSession
     if view is None or read.path is None:
         raise ConfigError("read has no path", hint="write read.path")
     uri = spark_uri(storage, read.path)
-    frame = _frame(session, read, uri)
+    reach = "" if isinstance(storage, LocalConnection) else hand_over(storage, session)
+    frame = _frame(session, read, uri, reach)
     with _lock:
         _users[view] += 1
         frame.createOrReplaceTempView(view)
@@ -116,7 +109,7 @@ def open_files(storage: StorageConnection, read: ReadSpec, session: SparkSession
     return SqlSource(FilesDriver(session, place, view=view), read, of_spark=True)
 
 
-def _frame(session: SparkSession, read: ReadSpec, uri: str) -> DataFrame:
+def _frame(session: SparkSession, read: ReadSpec, uri: str, reach: str) -> DataFrame:
     given = {key: str(value) for key, value in read.options.items() if key not in _OURS}
     if places := sorted(_PLACES & {key.lower() for key in given}):
         raise ConfigError(
@@ -138,6 +131,8 @@ def _frame(session: SparkSession, read: ReadSpec, uri: str) -> DataFrame:
             hint = (
                 "there is no file to take the columns from: check the path, or declare them by options.schema"
             )
+        elif reach and condition(error) != "PATH_NOT_FOUND":
+            hint = reach
         raise QueryError(
             f"{read.format} files at {uri} can't be read: {first_line(error)}", hint=hint
         ) from error

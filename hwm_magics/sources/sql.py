@@ -251,30 +251,30 @@ class SqlSource:
             return None
         statement = self.formed(statement)
         wires = self._projected(statement)
+        projected = wires is not None
         if wires is None:
             with self.driver.reading():
                 wires = self._wires(statement)
         dialect = self.driver.dialect
         query = with_literals(statement, dialect.bind, dialect.literal)
-        if query.lstrip()[:4].upper() == "WITH" and dialect.name == "tsql":
-            return None  # SQL Server has no WITH below a FROM
         if self.jdbc is None:
             return SparkRead("sql", query, _columns(wires))
-        query = _for_jdbc(query, wires, dialect)
-        return SparkRead(
-            "jdbc",
-            query,
-            _columns(wires),
-            jdbc_options(self.jdbc, self.read, self.timezone),
-            self._parts(query),
-        )
+        split = dialect.below_from(query)
+        if split is None:
+            return None
+        head, query = split
+        query = _for_jdbc(query, wires, dialect, projected=projected)
+        options = jdbc_options(self.jdbc, self.read, self.timezone)
+        if head:
+            options["prepareQuery"] = head
+        return SparkRead("jdbc", query, _columns(wires), options, self._parts(head, query))
 
-    def _parts(self, query: str) -> Parts | None:
+    def _parts(self, head: str, query: str) -> Parts | None:
         partition = self.read.partition
         if partition is None:
             return None
         column = self.driver.dialect.quote(partition.column)
-        asked = f"SELECT MIN({column}), MAX({column}) FROM (\n{query}\n) hwm_rows"  # noqa: S608 - quoted
+        asked = f"{head}SELECT MIN({column}), MAX({column}) FROM (\n{query}\n) hwm_rows"  # noqa: S608 - quoted
         with self.driver.reading():
             low, high = self.driver.rows(Statement((asked,)))[0]
         if low is None:
@@ -331,9 +331,18 @@ def _decoded(raw: RawStream, wires: Sequence[Wire], schema: pa.Schema) -> Iterat
         raw.close()
 
 
-def _for_jdbc(query: str, wires: Sequence[Wire], dialect: Dialect) -> str:
-    """The query with what JDBC would not carry as it is turned into what it does."""
-    turned = {wire.column.name: dialect.for_jdbc(wire.column) for wire in wires}
+def _for_jdbc(query: str, wires: Sequence[Wire], dialect: Dialect, *, projected: bool) -> str:
+    """The query with what JDBC would not carry as it is turned into what it does.
+
+    Args:
+        query: The query.
+        wires: Its columns' ways.
+        dialect: Its SQL.
+        projected: Whether its columns went through their projection already.
+    """
+    turned = {
+        wire.column.name: dialect.for_jdbc(wire.column) or ("" if projected else wire.cast) for wire in wires
+    }
     if not any(turned.values()):
         return query
     selected = ", ".join(

@@ -163,7 +163,9 @@ def run_job(
 
 
 @contextmanager
-def isolated(session: SparkSession, frame: DataFrame | None, view: str) -> Iterator[tuple[SparkSession, str]]:
+def isolated(
+    session: SparkSession, frame: DataFrame | None, view: str, *, storage: bool = False
+) -> Iterator[tuple[SparkSession, str]]:
     """A session whose settings are nobody else's, with a frame of the first as a view.
 
     Settings such as a commit's transaction id hold for everything that a session does, the user's own
@@ -173,6 +175,7 @@ def isolated(session: SparkSession, frame: DataFrame | None, view: str) -> Itera
         session: The session that the frame belongs to.
         frame: The rows that the statement reads; None for none.
         view: A name for them that nothing else has.
+        storage: Whether the statement needs what the first session was told of storage while it ran.
 
     Yields:
         The other session, and the view's name in it.
@@ -186,6 +189,10 @@ def isolated(session: SparkSession, frame: DataFrame | None, view: str) -> Itera
     # A clone knows the views that were there when it was made; classic Spark has no clones.
     other: SparkSession = session.cloneSession() if connect else session.newSession()  # type: ignore[attr-defined]
     try:
+        if storage and not connect:
+            for key, value in session.conf.getAll.items():
+                if key.startswith("fs."):
+                    other.conf.set(key, value)
         yield other, name
     finally:
         if frame is not None and connect:

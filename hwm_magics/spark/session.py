@@ -8,7 +8,7 @@ import socket
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +21,7 @@ from hwm_magics.spark.failures import condition
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["active", "build", "describe", "is_connect", "is_local", "verify"]
+__all__ = ["active", "build", "describe", "is_connect", "is_local", "is_own", "verify"]
 
 JDBC_DRIVERS = ("org.postgresql:postgresql:42.7.11", "com.microsoft.sqlserver:mssql-jdbc:13.6.2.jre11")
 """What a session built here can read from beside Delta Lake, by Maven coordinates."""
@@ -34,6 +34,8 @@ SETTINGS = {
     "spark.sql.shuffle.partitions": str(max(2, os.cpu_count() or 2)),
     # Spark's own default, INT96, is nanoseconds to other readers, and those end in the year 2262.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    # Spark's own words for what it never shows, and Azure's for the key of a storage account.
+    "spark.redaction.regex": "(?i)secret|password|token|access[.]?key|account[.]?key",
     "spark.ui.showConsoleProgress": "false",
     "spark.ui.enabled": "false",
     "spark.log.level": "ERROR",
@@ -42,6 +44,7 @@ SETTINGS = {
 }
 """A session for one machine. Whoever wants others starts the session: it is used as it is found."""
 
+_OWN = "spark.hwm_magics.own"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PROBE_SECONDS = 5.0
 
@@ -78,6 +81,11 @@ def is_local(session: SparkSession) -> bool:
     return not is_connect(session) or str(getattr(session.client, "host", "")) in _LOOPBACK
 
 
+def is_own(session: SparkSession) -> bool:
+    """Whether the session was built here, on this machine: what loads need may be set on such a one."""
+    return session.conf.get(_OWN, None) is not None
+
+
 def describe(session: SparkSession) -> str:
     """The session in a few words, such as ``Spark 4.2.0 (local[2])``."""
     master = str(session.conf.get("spark.master", "") or "")
@@ -110,11 +118,12 @@ def verify(session: SparkSession) -> None:
     )
 
 
-def build(settings: Mapping[str, str] | None = None) -> SparkSession:
+def build(settings: Mapping[str, str] | None = None, packages: Sequence[str] = ()) -> SparkSession:
     """Build a session with Delta Lake: on this machine, or on the server that ``SPARK_REMOTE`` names.
 
     Args:
         settings: Further settings, and others in the place of :data:`SETTINGS`.
+        packages: What it has beside Delta Lake and the JDBC drivers, by Maven coordinates.
 
     Returns:
         The session; it is the process's own from now on.
@@ -137,10 +146,10 @@ def build(settings: Mapping[str, str] | None = None) -> SparkSession:
         _probe(remote)
         return builder.remote(remote).getOrCreate()
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    for key, value in {**SETTINGS, **(settings or {})}.items():
+    for key, value in {**SETTINGS, _OWN: "true", **(settings or {})}.items():
         builder = builder.config(key, value)
     builder = builder.remote(remote) if remote else builder.master(os.environ.get("MASTER", "local[*]"))
-    builder = configure_spark_with_delta_pip(builder, extra_packages=list(JDBC_DRIVERS))
+    builder = configure_spark_with_delta_pip(builder, extra_packages=[*JDBC_DRIVERS, *packages])
     with _quiet() as told, warnings.catch_warnings():
         if remote:
             # The server of its own that pyspark starts has them all: told again, it says that it keeps them.

@@ -32,6 +32,7 @@ from contract.test_writes import (
 from deltalake import DeltaTable
 
 import hwm_magics
+from hwm_magics.engines import spark_execute
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
@@ -69,6 +70,24 @@ def test_a_window_known_to_be_small_does_not_trouble_the_executors(project, spar
         server.execute("INSERT INTO orders VALUES (4, '2024-06-05')")
     second = hwm_magics.load(ORDERS)
     assert (second.rows_read, second.rows_recognised, second.rows_written, second.files) == (2, 1, 1, 1)
+
+
+@pytest.mark.parametrize("mapped", [False, True], ids=["plain", "columns mapped"])
+def test_the_rows_to_compare_with_are_read_without_a_job_where_delta_rs_reads_the_table(
+    project, spark, orders, monkeypatch, mapped
+):
+    text = ORDERS
+    if mapped:
+        text = ORDERS.replace("append}", "append, options: {delta.columnMapping.mode: name}}")
+    by_spark = []
+    ask = spark_execute.overlapping
+    monkeypatch.setattr(spark_execute, "overlapping", lambda *told: by_spark.append(1) or ask(*told))
+    assert hwm_magics.load(text).rows_written == 3
+    with orders.connect() as server:
+        server.execute("INSERT INTO orders VALUES (4, '2024-06-05')")
+    second = hwm_magics.load(text)
+    assert (second.rows_read, second.rows_recognised, second.rows_written) == (2, 1, 1)
+    assert bool(by_spark) is mapped
 
 
 def test_where_the_target_has_many_rows_to_compare_with_spark_does_it(project, spark, orders, monkeypatch):

@@ -16,6 +16,7 @@ from fakes.workspace import Bench
 import hwm_magics
 from hwm_magics.core.observed import Existence
 from hwm_magics.errors import TargetUnknownError
+from hwm_magics.spark.running import isolated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,7 +151,26 @@ def test_a_catalog_that_is_not_there_is_unknown(items, spark):
     assert "nocatalog" in blocked("table: nocatalog.shop.items").lower()
 
 
-def test_storage_that_spark_has_no_way_to_is_unknown_and_says_whose_credentials_count(items, spark):
+def test_storage_that_a_session_of_the_users_has_no_way_to_is_unknown_and_the_settings_are_named(
+    items, spark, monkeypatch
+):
+    monkeypatch.setattr("hwm_magics.spark.session.is_own", lambda _session: False)
     reason = blocked("path: raw/items")
-    assert "credentials of the connection 'lake' are not handed to it" in reason
+    assert "nothing is set on a Spark session that is yours" in reason
+    assert "fs.s3a.bucket.far-away.secret.key" in reason
     assert "not-to-be-seen" not in reason
+    assert spark.conf.get("fs.s3a.bucket.far-away.secret.key", None) is None
+
+
+def test_a_session_of_our_own_is_told_of_storage_and_shows_no_secret(items, spark):
+    key = "fs.s3a.bucket.far-away.secret.key"
+    try:
+        assert "org.apache.hadoop:hadoop-aws" in blocked("path: raw/items")
+        assert spark.conf.get(key) == "not-to-be-seen"
+        shown = dict(map(tuple, spark.sql("SET").collect()))
+        assert "redacted" in shown[key]
+        with isolated(spark, None, "", storage=True) as (other, _):
+            assert other.conf.get(key) == "not-to-be-seen"
+    finally:
+        for each in [name for name in spark.conf.getAll if name.startswith("fs.")]:
+            spark.conf.unset(each)

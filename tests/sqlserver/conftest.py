@@ -9,6 +9,7 @@ import duckdb
 import pytest
 from deltalake import DeltaTable
 from sqlserver import erp as erps
+from sqlserver.kinds import TYPES
 
 import hwm_magics
 
@@ -94,3 +95,16 @@ def load(erp, tmp_path):
         return Load(erp, tmp_path / "lake", read, write or {}, source)
 
     return make
+
+
+@pytest.fixture
+def every(erp):
+    """A table that has all types."""
+    declared = [f"{name} {kind}" for name, (kind, *_) in TYPES.items()]
+    erp.create("dbo.every", "id int NOT NULL", "changed datetime2(3) NOT NULL", *declared, "v rowversion")
+    for at in (0, 1):
+        literals = [values[at] for _, values, _, _ in TYPES.values()]
+        listed = ", ".join(["id", "changed", *TYPES])
+        erp.insert("dbo.every", (at + 1, f"'2024-06-0{at + 1}'", *literals), columns=listed)
+    erp.insert("dbo.every", (3, "'2024-06-03'"), columns="id, changed")
+    return erp

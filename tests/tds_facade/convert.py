@@ -234,7 +234,8 @@ def _convert(node: exp.Expr, kind: SqlType, target: SqlType, style: int | None) 
         size = 8 if name == "rowversion" else own if name == "varbinary" else target.length
         return call("mss_binary", cast(node, "BIGINT"), size)
     if name in BINARY:
-        return call("encode", node) if source in CHARACTER else node
+        raw = call("encode", node) if source in CHARACTER else node
+        return call("mss_padded", raw, target.length) if name == "binary" else raw
     if source in BINARY and name in INTEGERS:
         return cast(call("mss_integer", node), target.storage)
     if source in TEMPORAL:

@@ -49,6 +49,7 @@ CREATE MACRO mss_parse(x, digits) AS CASE
 CREATE MACRO mss_text(x, digits, format) AS strftime(mss_ts(x), format) || CASE
     WHEN digits = 0 THEN '' ELSE '.' || left(lpad((x % 10000000)::VARCHAR, 7, '0'), digits) END;
 CREATE MACRO mss_integer(x) AS ('0x' || right(hex(x), 16))::UBIGINT::BIGINT;
+CREATE MACRO mss_padded(x, size) AS unhex(rpad(left(hex(x), 2 * size), 2 * size, '0'));
 CREATE MACRO mss_binary(x, size) AS unhex(right(printf('%032x', x::UBIGINT), 2 * size));
 CREATE MACRO mss_divide(x, y, z) AS CASE WHEN y = 0
     THEN mss_fail(8134, 'Divide by zero error encountered.')::INTEGER ELSE z END;

@@ -115,6 +115,17 @@ class Dialect:
         del column
         return ""
 
+    def below_from(self, sql: str) -> tuple[str, str] | None:
+        """A statement for use below a FROM, as Spark's JDBC reader sends it.
+
+        Args:
+            sql: The statement, its values written as literals.
+
+        Returns:
+            What goes before the outer SELECT, and what stands below its FROM; None when that can't be done.
+        """
+        return "", sql
+
     def cursor_type(self, wire: Wire) -> CursorType:
         """The type of a cursor column.
 

@@ -220,6 +220,31 @@ class TSql(Dialect):
         arrives = pa.string() if cast else described.arrow or arrow_type(kind)
         return Wire(column, as_is, (arrives,), cast=cast)
 
+    def for_jdbc(self, column: Column) -> str:
+        # The driver counts days before 1582 by the calendar of that time. As text they stay what they are.
+        return (
+            f"CONVERT(varchar(27), {self.quote(column.name)}, 121)"
+            if _base(column.native)[0] == "datetime2"
+            else ""
+        )
+
+    def below_from(self, sql: str) -> tuple[str, str] | None:
+        import sqlglot
+        from sqlglot.tokenizer_core import TokenType
+
+        depth, body = 0, 0
+        tokens = sqlglot.tokenize(sql, read="tsql")
+        for token in tokens:
+            depth += {TokenType.L_PAREN: 1, TokenType.R_PAREN: -1}.get(token.token_type, 0)
+            if depth:
+                continue
+            # Both belong to a whole statement; an ORDER BY may stand below a FROM only beside TOP or OFFSET.
+            if token.token_type in (TokenType.OPTION, TokenType.ORDER_BY):
+                return None
+            if token.token_type is TokenType.SELECT and not body and tokens[0].token_type is TokenType.WITH:
+                body = token.start
+        return sql[:body], sql[body:]
+
     def as_text(self, name: str) -> str:
         return f"CAST({self.quote(name)} AS nvarchar(4000)) AS {self.quote(name)}"
 
