@@ -1,4 +1,4 @@
-"""The bars: what is compared with what, and the limit."""
+"""The bars: what is compared with what, or measured by itself, and the limit."""
 
 from __future__ import annotations
 
@@ -69,12 +69,35 @@ class Bar:
     peak_mb: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A figure of one way by itself, and its limit. Those with the same way are measured in the same runs.
+
+    Attributes:
+        name: For ``--only``.
+        text: What it says.
+        way: The way.
+        figure: The figure that its script prints.
+        limit: The figure's limit.
+        unit: What both are counted in.
+    """
+
+    name: str
+    text: str
+    way: Way
+    figure: str
+    limit: float
+    unit: str
+
+
 OURS_ORDERS = Way("ours_full", "orders")
 OURS_ODBC = Way("ours_full", "orders", source="sql_server")
 OURS_INCREMENT = Way("ours_increment", "orders_growing", start="ours")
 BARE_APPEND = Way("bare_append", "orders_growing", start="bare")
 OURS_PLAN = Way("ours_plan", "orders", start="commits")
 OPEN_TABLE = Way("open_table", "orders", start="commits")
+CARD = Way("card", "orders_growing", start="ours")
+CARD_PROGRESS = Way("card_progress", "orders")
 
 BARS = (
     Bar(
@@ -213,5 +236,18 @@ BARS = (
         Way("ours", "orders_changed", load="upsert"),
         Way("merge", "orders_changed", load="upsert"),
         1.15,
+    ),
+)
+
+LIMITS = (
+    Limit("card", "the card is on the screen, after planning's end", CARD, "card", 0.5, "s"),
+    Limit("card-again", "the same, the second time in the kernel", CARD, "card_again", 0.5, "s"),
+    Limit("card-plan", "planning in a fresh kernel, with its imports", CARD, "planning", 1, "s"),
+    Limit("card-plan-again", "planning, the second time in the kernel", CARD, "planning_again", 1, "s"),
+    Limit("card-notebook", "what a load adds to the saved notebook", CARD, "grown_kb", 60, "kB"),
+    Limit("card-progress", "what live progress adds to a load's time", CARD_PROGRESS, "progress", 3, "%"),
+    Limit("card-progress-cpu", "the same in processor seconds of the kernel", CARD_PROGRESS, "cpu", 3, "%"),
+    Limit(
+        "card-progress-share", "a load's time in which its card is painted", CARD_PROGRESS, "share", 3, "%"
     ),
 )

@@ -27,7 +27,7 @@ import measure
 import peers
 import postgres
 import sql_server
-from bars import BARS, Bar, Way
+from bars import BARS, LIMITS, Bar, Limit, Way
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,21 +78,37 @@ class Bench:
         pair = Pair(a, b, {a: [], b: []})
         for number in range(rounds + 1):
             for way in (a, b) if number % 2 else (b, a):
-                if way in self.failed:
-                    continue
-                try:
-                    run = self._run(way, sums=number == 0)
-                except measure.WayError as error:
-                    self.failed[way] = str(error)
-                    pair.runs[way].clear()
-                    print(f"  {way.name}: failed: {error}", flush=True)
-                    print(textwrap.indent(error.details, "    "), file=sys.stderr, flush=True)
-                    continue
-                counted = "" if number else " (warm-up, all sums checked)"
-                print(f"  {way.name}: {run.seconds:.2f} s, {run.peak_mb:.0f} MB{counted}", flush=True)
-                if number:
-                    pair.runs[way].append(run)
+                self._take(way, number, pair.runs[way])
         return pair
+
+    def alone(self, way: Way, rounds: int) -> list[measure.Run]:
+        """Run one way by itself: once without counting and with all sums checked, then ``rounds`` times."""
+        runs: list[measure.Run] = []
+        for number in range(rounds + 1):
+            self._take(way, number, runs)
+            if number and runs:
+                print(
+                    f"    {', '.join(f'{name} {value}' for name, value in runs[-1].facts.items())}",
+                    flush=True,
+                )
+        return runs
+
+    def _take(self, way: Way, number: int, runs: list[measure.Run]) -> None:
+        """Run a way once; the run counts unless it is the first. A way that failed is not run again."""
+        if way in self.failed:
+            return
+        try:
+            run = self._run(way, sums=number == 0)
+        except measure.WayError as error:
+            self.failed[way] = str(error)
+            runs.clear()
+            print(f"  {way.name}: failed: {error}", flush=True)
+            print(textwrap.indent(error.details, "    "), file=sys.stderr, flush=True)
+            return
+        counted = "" if number else " (warm-up, all sums checked)"
+        print(f"  {way.name}: {run.seconds:.2f} s, {run.peak_mb:.0f} MB{counted}", flush=True)
+        if number:
+            runs.append(run)
 
     def _in_one_session(self, a: Way, b: Way, rounds: int) -> Pair:
         """Run two ways in turn in one Spark session; every run's rows are counted, the last ones' sums checked."""
@@ -272,8 +288,10 @@ def figure(run: measure.Run, name: str) -> float:
     return float(run.facts["seconds" if name == "inside" else name])
 
 
-def limit(bar: Bar) -> str:
+def limit(bar: Bar | Limit) -> str:
     """A bar's limit, as text."""
+    if isinstance(bar, Limit):
+        return f"≤ {bar.limit:g} {bar.unit}"
     text = f"{'≥' if bar.at_least else '≤'} {bar.limit:g}"
     return f"{text}, ≤ {bar.peak_mb:.0f} MB" if bar.peak_mb else text
 
@@ -301,6 +319,16 @@ def row(bar: Bar, pair: Pair) -> list[str]:
     return [*cells, spread, limit(bar), "within" if within else "over"]
 
 
+def lone_row(bar: Limit, runs: list[measure.Run]) -> list[str]:
+    """A line of a figure by itself: the median, all that were measured, the limit, and how they compare."""
+    if not runs:
+        return [bar.name, bar.text, "–", limit(bar), "not measured"]
+    figures = [float(run.facts[bar.figure]) for run in runs]
+    middle = statistics.median(figures)
+    told = f"{middle:.3g} {bar.unit} ({min(figures):.3g} to {max(figures):.3g})"
+    return [bar.name, bar.text, told, limit(bar), "within" if middle <= bar.limit else "over"]
+
+
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table that reads well as plain text too."""
     lines = [list(head), *map(list, rows)]
@@ -325,10 +353,17 @@ def surroundings(rounds: int) -> str:
     )
 
 
-def report(bench: Bench, pairs: list[tuple[Bar, Pair]], rounds: int) -> str:
-    """The table and its notes."""
-    head = ("bar", "what", "A", "B", "A / B (all pairs)", "limit", "")
-    parts = [markdown(head, [row(bar, pair) for bar, pair in pairs]), ""]
+def report(
+    bench: Bench, pairs: list[tuple[Bar, Pair]], lone: list[tuple[Limit, list[measure.Run]]], rounds: int
+) -> str:
+    """The tables and their notes."""
+    parts = []
+    if pairs:
+        head = ("bar", "what", "A", "B", "A / B (all pairs)", "limit", "")
+        parts += [markdown(head, [row(bar, pair) for bar, pair in pairs]), ""]
+    if lone:
+        head = ("bar", "what", "median (all runs)", "limit", "")
+        parts += [markdown(head, [lone_row(bar, runs) for bar, runs in lone]), ""]
     for way, columns in bench.inexact.items():
         if columns:
             parts.append(f"- {way.name}: not the source's types: {', '.join(columns)}")
@@ -350,7 +385,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=HERE / ".cache", help="where data and peers are kept")
     parser.add_argument("--serve", action="store_true", help="only run the source, until interrupted")
     options = parser.parse_args()
-    names = [bar.name for bar in BARS]
+    names = [bar.name for bar in (*BARS, *LIMITS)]
     for name in options.only or ():
         if name not in names:
             parser.error(f"there is no bar {name!r}; there are: {', '.join(names)}")
@@ -373,8 +408,10 @@ def main() -> None:
     options = arguments()
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     chosen = [bar for bar in BARS if not options.only or bar.name in options.only]
+    lone = [bar for bar in LIMITS if not options.only or bar.name in options.only]
     if options.list:
-        print(markdown(("bar", "what", "limit"), [(bar.name, bar.text, limit(bar)) for bar in chosen]))
+        listed = [(bar.name, bar.text, limit(bar)) for bar in (*chosen, *lone)]
+        print(markdown(("bar", "what", "limit"), listed))
         return
     cache = options.cache.resolve()
     cache.mkdir(parents=True, exist_ok=True)
@@ -394,7 +431,17 @@ def main() -> None:
                 if (bar.a, bar.b) not in pairs:
                     print(bar.text, flush=True)
                     pairs[bar.a, bar.b] = bench.compare(bar.a, bar.b, options.rounds)
-    text = report(bench, [(bar, pairs[bar.a, bar.b]) for bar in chosen], options.rounds)
+            alone: dict[Way, list[measure.Run]] = {}
+            for limited in lone:
+                if limited.way not in alone:
+                    print(limited.text, flush=True)
+                    alone[limited.way] = bench.alone(limited.way, options.rounds)
+    text = report(
+        bench,
+        [(bar, pairs[bar.a, bar.b]) for bar in chosen],
+        [(limited, alone[limited.way]) for limited in lone],
+        options.rounds,
+    )
     print(f"\n{text}")
     if options.write:
         title = f"# Benchmarks, {date.today().isoformat()}"

@@ -21,7 +21,7 @@ from hwm_magics import api, errors
 from hwm_magics.cli import cli as command
 from hwm_magics.config import connection_models, models
 from hwm_magics.notebook.magics import HwmMagics
-from hwm_magics.notebook.upkeep_magics import UpkeepMagics
+from hwm_magics.notebook.target_magics import TargetMagics
 
 PAGE = Path(__file__).with_name("reference.md")
 
@@ -95,7 +95,7 @@ def _families() -> list[str]:
 
 def _magics() -> list[str]:
     owners = {
-        name: each for each in (HwmMagics, UpkeepMagics) for kind in each.magics.values() for name in kind
+        name: each for each in (HwmMagics, TargetMagics) for kind in each.magics.values() for name in kind
     }
     found = []
     for name, owner in sorted(owners.items()):

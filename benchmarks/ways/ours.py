@@ -41,3 +41,21 @@ def plan(task: dict[str, Any]) -> str:
     import hwm_magics
 
     return str(hwm_magics.plan(text(task), connections=connections(task)).decision)
+
+
+WATCH_PLANNING = """\
+from hwm_magics.jobs.load_jobs import LoadJobs
+def watched_prepare(jobs, prepare=LoadJobs.prepare):
+    start = time.time()
+    prepare(jobs)
+    watched.append((start, time.time()))
+LoadJobs.prepare = watched_prepare"""
+"""For a kernel: appends to ``watched`` when planning began and ended, in seconds since 1970."""
+WATCH_PAINTING = """\
+from hwm_magics.notebook.card import Card
+def watched_change(card, change=Card._changed):
+    start = time.perf_counter()
+    change(card)
+    watched.append(time.perf_counter() - start)
+Card._changed = watched_change"""
+"""For a kernel: appends to ``watched`` for how many seconds each change of a load kept a card busy."""

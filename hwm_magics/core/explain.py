@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -257,6 +258,8 @@ def _facts(plan: LoadPlan, counted: int | None) -> list[tuple[str, str]]:
     if source is not None and source.columns and plan.decision is Decision.FIRST_RUN:
         facts.append(("Columns", ", ".join(f"{column.name} {column.type}" for column in source.columns)))
     facts += [("Restored", sentence) for sentence in target.restores]
+    if plan.writes:
+        facts.append(("To undo it", _undo(plan)))
     return facts
 
 
@@ -268,6 +271,17 @@ def _chunks(plan: LoadPlan, chunk: Chunk) -> list[tuple[str, str]]:
     if chunk.following is not None:
         facts.append(("Next window", str(chunk.following)))
     return facts
+
+
+def _undo(plan: LoadPlan) -> str:
+    """How to get back to what is there now."""
+    target = plan.target
+    back = f"%hwm_rollback --node {shlex.quote(plan.spec.node)} --to {target.version or 0}"
+    if target.version is None:
+        return (
+            f"{back} empties the table again; deleting {target.location or plan.spec.write.label} removes it"
+        )
+    return f"{back} brings back version {target.version} and its watermark, as long as its files are kept"
 
 
 def _expected(plan: LoadPlan, counted: int | None) -> str:

@@ -102,7 +102,7 @@ def _undo(result: LoadResult, plan: LoadPlan | None) -> tuple[str, str]:
     if result.status != "loaded" or plan is None or result.version_after is None:
         return "", ""
     if result.version_before is None and result.version_after == 0:
-        return f"this load made the table: delete {plan.target.location} to undo it", ""
+        return f"delete {plan.target.location}; this load made it", ""
     back = 0 if result.version_before is None else result.version_before
     told = f"restore version {back}; the watermark goes back with it, and the next run loads these rows again"
     return told, f"%hwm_rollback --node {shlex.quote(result.node)} --to {back} --run"

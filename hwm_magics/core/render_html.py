@@ -27,8 +27,8 @@ color:inherit;border:0;line-height:inherit}
 .hwm-static.hwm-static th,.hwm-static.hwm-static td{text-align:left;vertical-align:top;padding:.12em 1em .12em 0;\
 border:0;max-width:none;white-space:normal;color:inherit;line-height:inherit}
 .hwm-static.hwm-static th{font-weight:600;white-space:nowrap}
-.hwm-static.hwm-static pre{margin:.3em 0 0;padding:.45em .6em;white-space:pre-wrap;overflow-wrap:anywhere;\
-user-select:all;font-family:var(--jp-code-font-family,monospace);font-size:12px;line-height:1.4;\
+.hwm-static.hwm-static pre{margin:.3em 0 0;padding:.45em .6em;white-space:pre-wrap;word-break:normal;\
+overflow-wrap:anywhere;user-select:all;font-family:var(--jp-code-font-family,monospace);font-size:12px;line-height:1.4;\
 border:1px solid var(--jp-border-color2,rgba(128,128,128,.5));background:transparent;color:inherit}
 .hwm-static.hwm-static .hwm-head{margin-top:0}
 .hwm-static.hwm-static .hwm-badge{display:inline-block;border:1.5px solid var(--jp-brand-color1,currentColor);\

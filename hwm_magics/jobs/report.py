@@ -190,7 +190,17 @@ def job_text(job: LoadJob) -> str:
     plan = to_text(told) if told is not None else ""
     if job.status is JobStatus.PLANNED or (not lines and plan):
         return "\n".join([plan, *lines]) if plan else headline(job)
-    return "\n".join([f"{job.status.value} · {lines[0] if lines else job.spec.node}", *lines[1:]])
+    return "\n".join(
+        [f"{job.status.value} · {lines[0] if lines else job.spec.node}", *lines[1:], *_undo_lines(job)]
+    )
+
+
+def _undo_lines(job: LoadJob) -> list[str]:
+    """How to undo what a job did; empty when there is nothing to undo."""
+    told = job_receipt(job)
+    if told is None or not told.undo:
+        return []
+    return [f"  To undo it: {told.undo}", *([f"      {told.undo_code}"] if told.undo_code else [])]
 
 
 def job_receipt(job: LoadJob) -> Receipt | None:

@@ -28,7 +28,7 @@ class Card:
     load only is the job, not the look of a button.
 
     Args:
-        jobs: The loads, planned.
+        jobs: The loads; planned when it is shown.
         publish: Where it goes.
         variable: The variable that holds the jobs; "" for none.
         cell: The front end's id of the cell; "" when it gives none.
@@ -48,6 +48,7 @@ class Card:
         self.cell = cell
         self.summary = Summary(jobs, publish, live=True, interval=float("inf"), clock=clock)
         self.controls: Controls | None = None
+        self._made: Controls | None = None
         self._variable = variable
         self._publish = publish
         self._pace = Pace(clock)
@@ -73,12 +74,12 @@ class Card:
         """Every button, by name."""
         return self.controls.buttons if self.controls is not None else {}
 
-    def show(self) -> None:
-        """Show the summary, and the controls unless everything has ended."""
-        self.summary.show()
-        if self.jobs.status.ended:
-            return
-        self.controls = Controls(
+    def begin(self) -> Controls:
+        """Make the controls, not shown yet, before there is a plan.
+
+        The front end hears of them at once, and fetches what it needs for them while the plan is made.
+        """
+        self._made = Controls(
             {
                 "Run": self._run,
                 "Replace all rows": self._run,
@@ -90,6 +91,21 @@ class Card:
                 "Cancel": self.jobs.cancel,
             }
         )
+        return self._made
+
+    def drop(self) -> None:
+        """Take controls that were never shown away again."""
+        if self._made is not None and self.controls is None:
+            self._made.discard()
+            self._made = None
+
+    def show(self) -> None:
+        """Show the summary, and the controls unless everything has ended."""
+        self.summary.show()
+        if self.jobs.status.ended:
+            self.drop()
+            return
+        self.controls = self._made or self.begin()
         self._offer(self.controls)
         self._say(self._waiting())
         self._publish(

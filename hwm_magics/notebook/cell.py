@@ -105,10 +105,24 @@ def perform(jobs: LoadJobs, choice: Choice, front: Front, *, plan_first: bool = 
     if choice.mode in (Mode.RUN, Mode.DRY_RUN):
         _run(jobs, front, plan_first=plan_first)
         return None
+    card = None
+    if choice.asking is Asking.BUTTONS:
+        card = Card(jobs, front.publish, variable=front.variable, cell=front.cell)
+        card.begin()
+    try:
+        return _plan(jobs, choice, front, card)
+    except BaseException:
+        if card is not None:
+            card.drop()
+        raise
+
+
+def _plan(jobs: LoadJobs, choice: Choice, front: Front, card: Card | None) -> Card | None:
+    """Plan and show, and then ask where that is the mode."""
     try:
         jobs.prepare()
     finally:
-        if any(job.plan is not None for job in jobs) and choice.asking is not Asking.BUTTONS:
+        if any(job.plan is not None for job in jobs) and card is None:
             Summary(jobs, front.publish, live=front.live).show()
     for job in jobs:
         if isinstance(job.error, ConfigError):
@@ -118,12 +132,11 @@ def perform(jobs: LoadJobs, choice: Choice, front: Front, *, plan_first: bool = 
         return None
     choice.require_somebody()
     jobs.conclude()
-    if choice.asking is Asking.BUTTONS:
-        card = Card(jobs, front.publish, variable=front.variable, cell=front.cell)
-        card.show()
-        return card
-    _prompt(jobs, front)
-    return None
+    if card is None:
+        _prompt(jobs, front)
+        return None
+    card.show()
+    return card
 
 
 def _run(jobs: LoadJobs, front: Front, *, plan_first: bool) -> None:
@@ -150,13 +163,13 @@ class _Printed:
 
     def follow(self) -> None:
         from hwm_magics.core.render import to_text
-        from hwm_magics.jobs.report import outcome, plan_told
+        from hwm_magics.jobs.report import job_text, plan_told
 
         for job in self._jobs:
             if self._plans and job.plan is not None and self._once.first(job, "plan"):
                 self._front.say(to_text(plan_told(job.plan)))
             if job.status is JobStatus.SUCCEEDED and self._once.first(job, "end"):
-                self._front.say("\n".join([f"{job.status.value} · {outcome(job)[0]}", *outcome(job)[1:]]))
+                self._front.say(job_text(job))
 
 
 def _prompt(jobs: LoadJobs, front: Front) -> None:

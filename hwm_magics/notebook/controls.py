@@ -67,14 +67,20 @@ class Controls:
         import ipywidgets
 
         self._widgets = ipywidgets
+        # Every model is a message, and a card is up when all have come: so the widgets share what they can.
+        self._layout = ipywidgets.Layout()
+        self._look = ipywidgets.ButtonStyle()
+        prose = ipywidgets.HTML(layout=self._layout)
+        self._prose = prose.style
         self.buttons: dict[str, Any] = {name: self._button(name, press) for name, press in presses.items()}
-        self._row = ipywidgets.HBox()
-        self._meter = ipywidgets.HTML()
-        self._status = ipywidgets.HTML()
+        self._row = ipywidgets.HBox(layout=self._layout)
+        self._meter = prose
+        self._status = self._html()
         self._asked = ""
         self.offered: tuple[str, ...] = ()
         self.confirmation: Any = None
-        self.box = ipywidgets.VBox([ipywidgets.HTML(_STYLE), self._row, self._meter, self._status])
+        parts = [self._html(_STYLE), self._row, self._meter, self._status]
+        self.box = ipywidgets.VBox(parts, layout=self._layout)
         self.box.add_class("hwm-card")
 
     @property
@@ -87,9 +93,14 @@ class Controls:
         """The widget that shows progress."""
         return self._meter
 
+    def _html(self, text: str = "") -> Any:
+        return self._widgets.HTML(text, layout=self._layout, style=self._prose)
+
     def _button(self, name: str, press: Press) -> Any:
         tip, style = _BUTTONS[name]
-        button = self._widgets.Button(description=name, tooltip=tip, button_style=style)
+        button = self._widgets.Button(
+            description=name, tooltip=tip, button_style=style, layout=self._layout, style=self._look
+        )
         button.on_click(lambda _button: press())
         # The page then reports its views, and the kernel hears the first click on a thread of
         # its own also while a cell runs.
@@ -120,7 +131,7 @@ class Controls:
                 continuous_update=True,
                 style={"description_width": "initial"},
             )
-            top = [self._widgets.HTML(f"<div>{told}</div>"), self.confirmation]
+            top = [self._html(f"<div>{told}</div>"), self.confirmation]
         style, *_ = self.box.children
         self.box.children = (style, *top, self._row, self._meter, self._status)
 
@@ -160,3 +171,9 @@ class Controls:
         self.offered = ()
         self.confirmation = None
         self.box.children = (style, self._status)
+
+    def discard(self) -> None:
+        """Close every widget: they were not needed."""
+        shared = (self._layout, self._look, self._prose)
+        for each in (*self.buttons.values(), *self.box.children, self.box, *shared):
+            each.close()

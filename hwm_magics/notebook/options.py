@@ -1,17 +1,22 @@
-"""The options of the magics, as data, and how a magic's line is read."""
+"""The options of the magics, as data, and how a method that takes them becomes a magic."""
 
 from __future__ import annotations
 
 import argparse
+import functools
+import inspect
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from IPython.core import magic_arguments
+from IPython.core.error import UsageError
 from IPython.core.magic import line_magic, no_var_expand
 
+from hwm_magics.errors import ConfigError, HwmError
 from hwm_magics.jobs.export import TARGETS
 from hwm_magics.jobs.load_options import HELP, LOAD, NODE, PARAM, Option, flag, option, words
 from hwm_magics.notebook.manual import page
+from hwm_magics.notebook.session import Session, say
 
 __all__ = [
     "BACKFILL",
@@ -31,6 +36,7 @@ __all__ = [
     "arguments",
     "magic",
     "option",
+    "show_help",
 ]
 
 P = ParamSpec("P")
@@ -115,30 +121,75 @@ CONNECTIONS = (
 )
 
 
-def magic(kind: object, *options: Option) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Make a method a magic with options, whose docstring is its manual page: ``%name?`` shows it.
+class Sharing(Protocol):
+    """Magics that have a part in a session."""
+
+    @property
+    def session(self) -> Session: ...
+
+
+S = TypeVar("S", bound=Sharing)
+
+
+def magic(
+    kind: object, *options: Option
+) -> Callable[
+    [Callable[Concatenate[S, argparse.Namespace, P], R]], Callable[Concatenate[S, str, P], R | None]
+]:
+    """Make a method that takes options a magic that takes a line.
+
+    Its docstring begins the magic's manual page, which ``--help`` and ``%name?`` show. Errors leave it as a few
+    clean lines without secrets, and are kept for ``%hwm_debug``.
 
     Args:
         kind: IPython's ``line_magic``, ``cell_magic`` or ``line_cell_magic``.
-        options: Its options, in the order in which help lists them.
+        options: Its options, in the order in which help lists them; ``HELP`` is one.
     """
     argument: Any = magic_arguments.argument
     finish: Any = magic_arguments.magic_arguments
     mark: Any = kind
     sign = "%" if kind is line_magic else "%%"
 
-    def decorate(method: Callable[P, R]) -> Callable[P, R]:
-        made: Any = method
+    def decorate(
+        method: Callable[Concatenate[S, argparse.Namespace, P], R],
+    ) -> Callable[Concatenate[S, str, P], R | None]:
+        @functools.wraps(method)
+        def call(magics: S, line: str, *args: P.args, **kwargs: P.kwargs) -> R | None:
+            from hwm_magics.jobs.failures import sealed
+
+            try:
+                given = arguments(made, line)
+                if given.help:
+                    show_help(made)
+                    return None
+                return method(magics, given, *args, **kwargs)
+            except KeyboardInterrupt:
+                raise
+            except UsageError as error:
+                # A UsageError reaches a runner of notebooks without its message.
+                told: HwmError = ConfigError(str(error), hint=f"%{made.__name__} --help shows the options")
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must not leave as it is
+                told = sealed(error)
+            magics.session.last_error = told
+            raise told
+
+        made: Any = call
         summary = (method.__doc__ or "").strip()
         for names, settings in reversed(options):
             made = argument(*names, **settings)(made)
         made = finish()(made)
         made.__doc__ = page(made.__name__, sign, summary, options)
         # IPython must leave `{}` and `$` alone: they are the YAML's and the query's.
-        finished: Callable[P, R] = no_var_expand(mark(made))
+        made = no_var_expand(mark(made))
+        finished: Callable[Concatenate[S, str, P], R | None] = made
         return finished
 
     return decorate
+
+
+def show_help(method: object) -> None:
+    """Print a magic's manual page."""
+    say(inspect.getdoc(method) or "")
 
 
 def arguments(method: Any, line: str) -> argparse.Namespace:

@@ -6,6 +6,9 @@ import os
 import re
 import shutil
 import sqlite3
+import subprocess
+import sys
+import zipfile
 from contextlib import closing
 from itertools import count
 from pathlib import Path
@@ -15,7 +18,9 @@ from fakes.shop import Project
 from servers import missing
 
 _NUMBERS = count(1)
+ROOT = Path(__file__).parents[2]
 SHOTS = Path(os.environ.get("HWM_BROWSER_SHOTS", Path(__file__).parent / "shots"))
+VIEWPORT = {"width": 1180, "height": 900}
 BODY = """\
 name: load_orders
 read:
@@ -31,27 +36,44 @@ write:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The browser's path."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     if found is None:
         missing("Chromium")
     return found
 
 
 @pytest.fixture(scope="session")
-def lab(chromium):
+def installed(tmp_path_factory) -> Path:
+    """What installing the wheel of this checkout puts below ``share/jupyter``."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        mark = ".data/data/share/jupyter/"
+        for name in archive.namelist():
+            if mark in name and not name.endswith("/"):
+                target = folder / "jupyter" / name.partition(mark)[2]
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(archive.read(name))
+    return folder / "jupyter"
+
+
+@pytest.fixture(scope="session")
+def lab(chromium, installed):
     from browser.lab import LabServer
 
-    with LabServer() as server:
+    with LabServer(installed) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def browser(chromium):
-    from browser.lab import launch
+    from browser.lab import PATIENCE, launch
     from playwright.sync_api import expect, sync_playwright
 
-    # What has to come comes, on a busy machine later.
-    expect.set_options(timeout=30_000)
+    expect.set_options(timeout=PATIENCE * 1000)
 
     with sync_playwright() as playwright:
         started = launch(playwright, chromium)
@@ -59,9 +81,8 @@ def browser(chromium):
         started.close()
 
 
-def new_page(browser, **options):
-    viewport = {"width": 1180, "height": 900, **options}
-    return browser.new_context(viewport=viewport, reduced_motion="reduce").new_page()
+def new_page(browser):
+    return browser.new_context(viewport=VIEWPORT, reduced_motion="reduce").new_page()
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +100,7 @@ def nb(loaded_page, lab, request):
     """The shared page; each test has a fresh kernel. What a failed test saw is kept."""
     yield loaded_page
     keep_failure(request, loaded_page)
+    loaded_page.page.set_viewport_size(VIEWPORT)
     if loaded_page.page.evaluate("() => window.jupyterapp !== undefined"):
         loaded_page.reset()
     lab.end_kernels()

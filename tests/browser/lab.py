@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -44,18 +43,24 @@ CHROMIUM_ARGS = [
 ]
 # Lab's own noise; everything else in the console is an error of ours.
 IGNORED = re.compile(r"ResizeObserver loop|Failed to load resource.*(404|403)|favicon")
-QUIET = {
+PATIENCE = 60
+"""Seconds that what has to come may take on a busy machine; what is there is seen at once."""
+SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {
         "fetchNews": "false",
         "checkForUpdates": False,
         "doNotDisturbMode": True,
     },
     "@jupyterlab/docmanager-extension:plugin": {"autosave": False},
+    "@jupyterlab/completer-extension:manager": {"providerTimeout": PATIENCE * 1000},
 }
+"""No news and no notices over the page, nothing saved unasked, and time for completions on a busy machine."""
 
-
-EXPOSING = {"jupyterlab": "LabApp", "notebook": "JupyterNotebookApp"}
-"""The part of each application that shows itself to its page."""
+# The indicator says "idle" before there is a kernel, and a key that is pressed then is lost.
+KERNEL_IS_THERE = """async () => {
+    const widget = window.jupyterapp.shell.currentWidget;
+    await widget.context.ready; await widget.sessionContext.ready;
+    await widget.sessionContext.session.kernel.info }"""
 
 
 def free_port() -> int:
@@ -66,14 +71,15 @@ def free_port() -> int:
 
 
 class LabServer:
-    """JupyterLab on a loopback port, in a folder of its own; a context manager.
+    """JupyterLab, and Notebook 7 beside it, on a loopback port in a folder of its own; a context manager.
 
     Args:
-        app: ``jupyterlab`` or ``notebook``: which front end its address leads to.
+        jupyter_path: A folder with what packages install below ``share/jupyter``; it comes before the
+            environment's own.
     """
 
-    def __init__(self, app: str = "jupyterlab") -> None:
-        self._app = app
+    def __init__(self, jupyter_path: Path | None = None) -> None:
+        self._jupyter_path = jupyter_path
         self._folder = tempfile.TemporaryDirectory(prefix="hwm-lab-", ignore_cleanup_errors=True)
         self.home = Path(self._folder.name)
         self.root = self.home / "root"
@@ -85,31 +91,50 @@ class LabServer:
     def url(self) -> str:
         return f"http://{HOST}:{self.port}/"
 
-    def __enter__(self) -> Self:
-        folders = {
-            name: self.home / name
-            for name in ("config", "data", "runtime", "ipython", "settings", "workspaces")
-        }
-        startup = folders["ipython"] / "profile_default" / "startup"
-        for each in (*folders.values(), self.root, startup):
-            each.mkdir(parents=True, exist_ok=True)
-        for plugin, value in QUIET.items():
-            package, name = plugin.rsplit(":", 1)
-            file = folders["settings"] / package / f"{name}.jupyterlab-settings"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(value))
-        (startup / "00-load.ipy").write_text("%load_ext hwm_magics\n")
+    @property
+    def environment(self) -> dict[str, str]:
+        """An environment in which Jupyter finds nothing of the machine's user."""
         kept = {
             key: value
             for key, value in os.environ.items()
             if not key.startswith(("JUPYTER", "JPY_", "IPYTHON", "HWM_"))
         }
+        folders = {
+            "JUPYTER_CONFIG_DIR": "config",
+            "JUPYTER_DATA_DIR": "data",
+            "JUPYTER_RUNTIME_DIR": "runtime",
+            "IPYTHONDIR": "ipython",
+            "JUPYTERLAB_SETTINGS_DIR": "settings",
+            "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        }
+        path = {"JUPYTER_PATH": str(self._jupyter_path)} if self._jupyter_path is not None else {}
+        return (
+            kept
+            | {name: str(self.home / folder) for name, folder in folders.items()}
+            | path
+            | {
+                "NO_PROXY": f"{HOST},localhost",
+                "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+                "PYTHONPATH": str(ROOT),
+            }
+        )
+
+    def __enter__(self) -> Self:
+        startup = self.home / "ipython" / "profile_default" / "startup"
+        for each in (self.root, startup):
+            each.mkdir(parents=True, exist_ok=True)
+        for plugin, value in SETTINGS.items():
+            package, name = plugin.rsplit(":", 1)
+            file = self.home / "settings" / package / f"{name}.jupyterlab-settings"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(value))
+        (startup / "00-load.ipy").write_text("%load_ext hwm_magics\n")
         self._log = (self.home / "jupyter.log").open("wb")
         self._process = subprocess.Popen(
             [
                 sys.executable,
                 "-m",
-                self._app,
+                "jupyterlab",
                 "--no-browser",
                 "--allow-root",
                 f"--ip={HOST}",
@@ -118,7 +143,9 @@ class LabServer:
                 f"--IdentityProvider.token={self.token}",
                 f"--ServerApp.root_dir={self.root}",
                 "--ServerApp.terminals_enabled=False",
-                f"--{EXPOSING[self._app]}.expose_app_in_browser=True",
+                # Each application then shows itself to its page.
+                "--LabApp.expose_app_in_browser=True",
+                "--JupyterNotebookApp.expose_app_in_browser=True",
                 "--LabApp.extension_manager=readonly",
                 "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
                 "--LabApp.news_url=None",
@@ -126,28 +153,17 @@ class LabServer:
             stdout=self._log,
             stderr=subprocess.STDOUT,
             cwd=self.root,
-            env=kept
-            | {
-                "JUPYTER_CONFIG_DIR": str(folders["config"]),
-                "JUPYTER_DATA_DIR": str(folders["data"]),
-                "JUPYTER_RUNTIME_DIR": str(folders["runtime"]),
-                "IPYTHONDIR": str(folders["ipython"]),
-                "JUPYTERLAB_SETTINGS_DIR": str(folders["settings"]),
-                "JUPYTERLAB_WORKSPACES_DIR": str(folders["workspaces"]),
-                "NO_PROXY": f"{HOST},localhost",
-                "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-                "PYTHONPATH": str(ROOT),
-            },
+            env=self.environment,
         )
-        end = time.monotonic() + 60
+        end = time.monotonic() + 2 * PATIENCE
         while True:
             try:
                 self.api("GET", "api/status")
-            except (urllib.error.URLError, ConnectionError):
+            except OSError:
                 if self._process.poll() is not None or time.monotonic() > end:
                     told = (self.home / "jupyter.log").read_text(errors="replace")[-3000:]
                     self.__exit__()
-                    raise RuntimeError(f"{self._app} did not start:\n{told}") from None
+                    raise RuntimeError(f"JupyterLab did not start:\n{told}") from None
                 time.sleep(0.1)
             else:
                 return self
@@ -174,7 +190,7 @@ class LabServer:
             data=json.dumps(body).encode() if body is not None else None,
             headers={"Authorization": f"token {self.token}", "Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             data = answer.read()
         return json.loads(data) if data else None
 
@@ -220,7 +236,7 @@ class LabPage:
         self.console: list[str] = []
         self.outside: list[str] = []
         self.path = ""
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(PATIENCE * 1000)
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.errors.append(f"pageerror: {error}"))
         page.on("dialog", lambda dialog: (self.errors.append(f"dialog: {dialog.message}"), dialog.accept()))
@@ -289,11 +305,7 @@ class LabPage:
         expect(self.cells.first).to_be_visible()
         self._no_splash()
         if kernel:
-            # The indicator says "idle" before there is a kernel, and a Ctrl+Enter that is sent then is lost.
-            self.page.evaluate("""async () => {
-                const widget = window.jupyterapp.shell.currentWidget;
-                await widget.context.ready; await widget.sessionContext.ready;
-                await widget.sessionContext.session.kernel.info }""")
+            self.page.evaluate(KERNEL_IS_THERE)
             self.wait_idle()
         return self
 
@@ -352,7 +364,7 @@ class LabPage:
 
     def wait_idle(self) -> None:
         expect(self.panel.locator(".jp-Notebook-ExecutionIndicator")).to_have_attribute(
-            "data-status", "idle", timeout=60_000
+            "data-status", "idle", timeout=2 * PATIENCE * 1000
         )
 
     def run(self, number: int, *, wait: bool = True) -> None:
@@ -363,7 +375,7 @@ class LabPage:
         self.page.keyboard.press("Control+Enter")
         expect(prompt).not_to_have_text(before)
         if wait:
-            expect(prompt).to_have_text(re.compile(r"\[\d+\]:"), timeout=60_000)
+            expect(prompt).to_have_text(re.compile(r"\[\d+\]:"), timeout=2 * PATIENCE * 1000)
             self.wait_idle()
 
     def focused(self) -> str:

@@ -44,9 +44,9 @@ def test_a_card_appears_and_the_keyboard_alone_runs_it(nb, book, shop):
     nb.assert_clean()
 
 
-def test_progress_moves_while_another_cell_runs_and_the_receipt_stays(own, book, large_shop):
-    nb, shop = own, large_shop
-    nb.open(book(CARD, "print('another', 6 * 7, job.status)"))
+def test_progress_moves_while_another_cell_runs_and_the_receipt_stays(nb, book, large_shop):
+    shop = large_shop
+    nb.open_here(book(CARD, "print('another', 6 * 7, job.status)"))
     nb.run(0)
     before = len(nb.save().cells[0].outputs)
     nb.button(0, "Count").click()
@@ -225,9 +225,8 @@ def test_an_interrupt_of_the_kernel_leaves_a_load_that_a_click_began_alone(nb, b
     nb.assert_clean()
 
 
-def test_a_card_whose_kernel_was_restarted_says_so_and_has_no_buttons(own, book, shop):
-    nb = own
-    nb.open(book(CARD))
+def test_a_card_whose_kernel_was_restarted_says_so_and_has_no_buttons(nb, book, shop):
+    nb.open_here(book(CARD))
     nb.run(0)
     expect(nb.button(0, "Run")).to_be_visible()
     nb.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")

@@ -9,7 +9,7 @@ import sys
 import nbformat
 import pytest
 from browser.conftest import BODY, SHOTS, new_page
-from browser.lab import LabPage, LabServer
+from browser.lab import KERNEL_IS_THERE, LabPage
 from fakes.shop import Project
 from playwright.sync_api import expect
 
@@ -65,35 +65,21 @@ def test_a_notebook_that_is_not_trusted_shows_the_summaries_without_their_styles
     nb.shot("not-trusted")
 
 
-def test_notebook_7_runs_a_card(browser):
-    with LabServer("notebook") as server:
-        folder = server.root / "shop"
-        folder.mkdir()
-        project = Project(folder)
-        nb = LabPage(new_page(browser), server, SHOTS)
-        name = server.notebook("shop/book.ipynb", CARD)
-        page = nb.page
-        page.goto(f"{server.url}notebooks/{name}?token={server.token}")
-        cell = page.locator(".jp-Cell").first
-        expect(cell).to_be_visible()
-        expect(
-            page.locator(".jp-NotebookKernelStatus, .jp-Notebook-ExecutionIndicator").first
-        ).to_be_attached()
-        page.wait_for_function("() => window.jupyterapp !== undefined")
-        page.evaluate(
-            """async () => { const widget = window.jupyterapp.shell.currentWidget;
-            await widget.context.ready; await widget.sessionContext.ready;
-            await widget.sessionContext.session.kernel.info }"""
-        )
-        nb.errors.clear()  # what Notebook itself complains of while it starts
-        cell.locator(".cm-content").click()
-        page.keyboard.press("Control+Enter")
-        page.get_by_role("button", name="Run", exact=True).click()
-        expect(page.locator(".hwm-status")).to_contain_text("SUCCEEDED")
-        assert project.ids() == [1, 2, 3]
-        page.screenshot(path=str(SHOTS / "notebook-7.png"))
-        nb.assert_clean()
-        page.context.close()
+def test_notebook_7_runs_a_card(own, lab, shop, book):
+    page = own.page
+    page.goto(f"{lab.url}notebooks/{book(CARD)}?token={lab.token}")
+    cell = page.locator(".jp-Cell").first
+    expect(cell).to_be_visible()
+    page.wait_for_function("() => window.jupyterapp !== undefined")
+    page.evaluate(KERNEL_IS_THERE)
+    own.errors.clear()  # what Notebook itself complains of while it starts
+    cell.locator(".cm-content").click()
+    page.keyboard.press("Control+Enter")
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.locator(".hwm-status")).to_contain_text("SUCCEEDED")
+    assert shop.ids() == [1, 2, 3]
+    own.shot("notebook-7")
+    own.assert_clean()
 
 
 def test_a_page_made_by_nbconvert_shows_the_receipt_and_no_widget(saved, lab, browser):

@@ -3,25 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
-from pathlib import Path
 
-import pytest
-from browser.highlighting_lab import (
-    build_wheel,
-    environment,
-    in_a_thread,
-    open_page,
-    require_chromium,
-    running_lab,
-    unpack_data,
-    write_notebook,
-)
-from fakes.shop import Project
-
-pytestmark = pytest.mark.slow
+from playwright.sync_api import TimeoutError as NotThereError
 
 LOAD = """\
 %%hwm_load job
@@ -56,45 +41,10 @@ PIECES = """editor => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory) -> Path:
-    """What the built wheel puts below share/jupyter."""
-    folder = tmp_path_factory.mktemp("wheel")
-    return unpack_data(build_wheel(folder), folder / "jupyter")
-
-
-@pytest.fixture(scope="module")
-def in_lab(installed, tmp_path_factory):
-    """Looks at a notebook beside a shop, in Lab: `in_lab([cell, …], look)`, where `look(page)` looks."""
-    require_chromium()
-    root = tmp_path_factory.mktemp("root")
-    Project(root)
-    with running_lab(tmp_path_factory.mktemp("lab"), root, installed) as address:
-
-        def run(cells, look) -> None:
-            write_notebook(root / f"{look.__name__}.ipynb", *cells)
-
-            def looked() -> None:
-                with open_page(address, f"{look.__name__}.ipynb") as (page, errors):
-                    look(page)
-                    assert errors == []
-
-            in_a_thread(looked)
-
-        yield run
-
-
-def shot(page, name: str) -> None:
-    folder = os.environ.get("HWM_BROWSER_SHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=str(Path(folder) / f"{name}.png"))
-
-
-def test_lab_lists_the_extension_of_the_wheel_as_ok(installed, tmp_path):
+def test_lab_lists_the_extension_of_the_wheel_as_ok(lab):
     done = subprocess.run(
         [sys.executable, "-m", "jupyter", "labextension", "list"],
-        env=environment(tmp_path, installed),
+        env=lab.environment,
         capture_output=True,
         text=True,
         timeout=120,
@@ -105,77 +55,68 @@ def test_lab_lists_the_extension_of_the_wheel_as_ok(installed, tmp_path):
     assert "OK" in line
 
 
-def test_the_body_of_a_load_cell_has_yamls_colours_and_python_keeps_its_own(in_lab):
-    def colours(page):
-        editors = page.locator(".jp-Notebook .cm-content")
-        load, python = editors.nth(0), editors.nth(1)
-        load.locator(".hwm-yaml").first.wait_for()
-        # Python's own colours come once the kernel has said what it speaks.
-        python.locator("span").first.wait_for()
-        pieces = load.evaluate(PIECES)
+def test_the_body_of_a_load_cell_has_yamls_colours_and_python_keeps_its_own(nb, book):
+    nb.open_here(book(LOAD, PYTHON))
+    load, python = (nb.cell(number).locator(".cm-content") for number in (0, 1))
+    load.locator(".hwm-yaml").first.wait_for()
+    # Python's own colours come once the kernel has said what it speaks.
+    python.locator("span").first.wait_for()
+    pieces = load.evaluate(PIECES)
 
-        def colour_of(word: str) -> str:
-            (colour,) = {each["color"] for each in pieces if each["text"].strip(" :") == word}
-            return colour
+    def colour_of(word: str) -> str:
+        (colour,) = {each["color"] for each in pieces if each["text"].strip(" :") == word}
+        return colour
 
-        keys = {colour_of(word) for word in ("read", "write", "query", "connection", "path")}
-        assert len(keys) == 1, "all keys look the same"
-        assert colour_of("# for people") not in keys
-        assert colour_of("shop") not in keys
-        assert colour_of("not") == colour_of("FROM orders WHERE status"), "SQL's words are no Python keywords"
-        assert {each["weight"] for each in pieces if each["text"].strip() not in ("true", "")} == {"400"}
-        head = next(each for each in pieces if "hwm_load" in each["text"])
-        assert not head["yaml"]
-        assert all(each["yaml"] for each in pieces[pieces.index(head) + 1 :])
+    keys = {colour_of(word) for word in ("read", "write", "query", "connection", "path")}
+    assert len(keys) == 1, "all keys look the same"
+    assert colour_of("# for people") not in keys
+    assert colour_of("shop") not in keys
+    assert colour_of("not") == colour_of("FROM orders WHERE status"), "SQL's words are no Python keywords"
+    assert {each["weight"] for each in pieces if each["text"].strip() not in ("true", "")} == {"400"}
+    head = next(each for each in pieces if "hwm_load" in each["text"])
+    assert not head["yaml"]
+    assert all(each["yaml"] for each in pieces[pieces.index(head) + 1 :])
 
-        assert python.locator(".hwm-yaml").count() == 0
-        others = {each["text"].strip(): each["color"] for each in python.evaluate(PIECES)}
-        assert others["for"] != others["read"]
-        shot(page, "highlighting")
+    assert python.locator(".hwm-yaml").count() == 0
+    others = {each["text"].strip(): each["color"] for each in python.evaluate(PIECES)}
+    assert others["for"] != others["read"]
+    nb.shot("highlighting")
 
-        # What is typed is coloured at once; a cell that is no load cell any more has its Python colours back.
-        load.click()
-        page.keyboard.press("Control+End")
-        page.keyboard.insert_text("transform: clean\n")
-        load.locator(".hwm-yaml:text-is('transform')").wait_for()
-        page.keyboard.press("Control+Home")
-        page.keyboard.insert_text("# ")
-        load.locator(".hwm-yaml").first.wait_for(state="detached")
-
-    in_lab([LOAD, PYTHON], colours)
+    # What is typed is coloured at once; a cell that is no load cell any more has its Python colours back.
+    load.click()
+    nb.page.keyboard.press("Control+End")
+    nb.page.keyboard.insert_text("transform: clean\n")
+    load.locator(".hwm-yaml:text-is('transform')").wait_for()
+    nb.page.keyboard.press("Control+Home")
+    nb.page.keyboard.insert_text("# ")
+    load.locator(".hwm-yaml").first.wait_for(state="detached")
+    nb.assert_clean()
 
 
 def tab_until(page, item) -> None:
     """Press Tab until something is proposed: a database that answers late has its answer there the next time."""
-    from playwright.sync_api import TimeoutError as NotThere
-
     for _ in range(20):
         page.keyboard.press("Tab")
-        with contextlib.suppress(NotThere):
+        with contextlib.suppress(NotThereError):
             item.wait_for(timeout=3000)
             return
     item.wait_for()
 
 
-def test_tab_in_the_body_of_a_load_cell_proposes_what_fits(in_lab):
-    def completion(page):
-        cells = page.locator(".jp-Notebook .jp-CodeCell")
-        cells.nth(0).locator(".cm-content").click()
-        page.keyboard.press("Control+Enter")
-        cells.nth(0).locator(".jp-InputPrompt", has_text="[1]:").wait_for()
-        load = cells.nth(1).locator(".cm-content")
-        load.click()
-        page.keyboard.press("Control+End")
-        page.keyboard.press("Tab")
-        items = page.locator(".jp-Completer .jp-Completer-match")
-        items.first.wait_for()
-        # Below them Lab lists the words of the cell, as it does everywhere.
-        assert items.all_inner_texts()[:4] == ["append", "overwrite", "upsert", "append_once"]
-        page.keyboard.press("Escape")
-        page.keyboard.insert_text("upsert\n  keys: [am")
-        tab_until(page, items.filter(has_text="amount"))
-        shot(page, "completion")
-        page.keyboard.press("Enter")
-        load.locator(".cm-line", has_text="keys: [amount").wait_for()
-
-    in_lab(["%load_ext hwm_magics", UNFINISHED], completion)
+def test_tab_in_the_body_of_a_load_cell_proposes_what_fits(nb, book, shop):
+    nb.open_here(book(UNFINISHED))
+    load = nb.cell(0).locator(".cm-content")
+    load.click()
+    nb.page.keyboard.press("Control+End")
+    nb.page.keyboard.press("Tab")
+    items = nb.page.locator(".jp-Completer .jp-Completer-match")
+    items.first.wait_for()
+    # Below them Lab lists the words of the cell, as it does everywhere.
+    assert items.all_inner_texts()[:4] == ["append", "overwrite", "upsert", "append_once"]
+    nb.page.keyboard.press("Escape")
+    nb.page.keyboard.insert_text("upsert\n  keys: [am")
+    tab_until(nb.page, items.filter(has_text="amount"))
+    nb.shot("completion")
+    nb.page.keyboard.press("Enter")
+    load.locator(".cm-line", has_text="keys: [amount").wait_for()
+    nb.assert_clean()

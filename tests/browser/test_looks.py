@@ -29,13 +29,12 @@ CONTRASTS = """node => {
 
 
 @pytest.fixture
-def waiting(own, book, shop):
+def waiting(nb, book, shop):
     """A card with everything on it: earlier loads, a new column, a warning, a sample."""
     import sqlite3
 
-    nb = own
     load = f"%%hwm_load --run\n{BODY}"
-    nb.open(book(load, f"%%hwm_load job --sample 3 --mask amount\n{BODY}"))
+    nb.open_here(book(load, f"%%hwm_load job --sample 3 --mask amount\n{BODY}"))
     nb.run(0)
     shop.add(4, 5)
     nb.run(0)
@@ -50,7 +49,8 @@ def waiting(own, book, shop):
     db.close()
     nb.run(1)
     expect(nb.button(1, "Run")).to_be_visible()
-    return nb
+    yield nb
+    nb.theme("JupyterLab Light")
 
 
 def legible(nb, number: int) -> None:

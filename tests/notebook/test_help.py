@@ -13,10 +13,10 @@ from hwm_magics.cli import cli
 from hwm_magics.errors import ConfigError
 from hwm_magics.notebook.examples import EXAMPLES
 from hwm_magics.notebook.magics import HwmMagics
-from hwm_magics.notebook.upkeep_magics import UpkeepMagics
+from hwm_magics.notebook.target_magics import TargetMagics
 
 MAGICS = {
-    kind: {name: getattr(owner, name) for owner in (HwmMagics, UpkeepMagics) for name in owner.magics[kind]}
+    kind: {name: getattr(owner, name) for owner in (HwmMagics, TargetMagics) for name in owner.magics[kind]}
     for kind in ("line", "cell")
 }
 PACKAGE = Path(hwm_magics.__file__).parent

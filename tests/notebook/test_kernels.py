@@ -119,7 +119,7 @@ def test_a_secret_is_nowhere_in_an_executed_notebook(execute, project, monkeypat
 def test_with_a_front_end_that_takes_input_the_cell_waits_and_a_click_loads(execute, project):
     # nbclient answers no click, so the cells do it: through the card's own button.
     click = (
-        "card = get_ipython().magics_manager.registry['HwmMagics'].cards[0]\n"
+        "card = get_ipython().magics_manager.registry['HwmMagics'].session.cards[0]\n"
         "card.buttons['Run'].click(); card.buttons['Run'].click()\n"
         "print(job.wait(60).rows_written, card.text)"
     )

@@ -81,7 +81,7 @@ def test_with_a_person_in_front_the_cell_shows_buttons_and_loads_on_the_click(sh
     assert cell.printed.startswith("Mode: ask (a person seems to be here")
     assert "application/vnd.jupyter.widget-view+json" in cell.shown[1]
     assert project.ids() == []
-    card = shell.shell.magics_manager.registry["HwmMagics"].cards[0]
+    card = shell.shell.magics_manager.registry["HwmMagics"].session.cards[0]
     card.buttons["Run"].click()
     assert shell.names["job"].wait(60).rows_written == 3
     assert project.ids() == [1, 2, 3]
@@ -90,7 +90,7 @@ def test_with_a_person_in_front_the_cell_shows_buttons_and_loads_on_the_click(sh
 def test_running_the_cell_again_retires_its_old_card(shell, project):
     shell.front(allow_stdin=True)
     shell(load("old"))
-    magics = shell.shell.magics_manager.registry["HwmMagics"]
+    magics = shell.shell.magics_manager.registry["HwmMagics"].session
     card = magics.cards[0]
     shell(load("new"))
     assert shell.names["old"].status == "CANCELLED"
