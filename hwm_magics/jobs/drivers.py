@@ -61,7 +61,6 @@ EXTRAS: Mapping[str, tuple[Need, ...]] = {
         Need("Jinja2", "jinja2", "jobs"),
         Need("croniter", "croniter", "jobs"),
     ),
-    "plot": (Need("matplotlib", "matplotlib", "plot"),),
     "otel": (Need("opentelemetry-api", "opentelemetry.trace", "otel"),),
 }
 """What each extra brings. ``s3`` brings nothing: delta-rs has a client of its own."""

@@ -85,13 +85,10 @@ def test_keys_that_are_there_already_are_not_proposed_again_wherever_they_stand(
 
 
 def test_old_spellings_are_accepted_and_not_proposed(complete):
-    proposed = set(complete("write:
-  |^"))
+    proposed = set(complete("write:\n  |^"))
     assert "merge_keys: " not in proposed
     assert "first_run:" in proposed
-    assert complete("write:
-  first_run:
-    |^") == ["chunk: "]
+    assert complete("write:\n  first_run:\n    |^") == ["chunk: "]
     assert "filter: " not in complete("read:\n  |^")
 
 
