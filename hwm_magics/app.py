@@ -18,6 +18,7 @@ from hwm_magics.connections.spark import SparkConnection
 from hwm_magics.core.cursor import CursorType, CursorValue
 from hwm_magics.core.decided import Decision, LoadPlan, LoadResult, ReadRows
 from hwm_magics.core.intent import Intent, cursor_spec, intend
+from hwm_magics.core.manifest import FileRecord
 from hwm_magics.core.observed import CommitRecord, Existence, LateColumn, TargetState, Watermark
 from hwm_magics.core.plan import continues, moves, plan_load
 from hwm_magics.core.query import CursorExpression, SourceQuery, Way, prepare
@@ -31,7 +32,9 @@ from hwm_magics.errors import (
     ConfigError,
     CursorColumnError,
     QueryError,
+    SourceChangedError,
     StalePlanError,
+    UnsupportedByEngineError,
 )
 from hwm_magics.sources.base import Source, SourceRequest
 
@@ -85,6 +88,7 @@ class TargetStatus:
         watermark: Its mark, and where it was found; None without one.
         last: The last load that holds; None for none.
         events: Whether its first load is unfinished, and what others did to its rows since, as sentences.
+        files: Where files tell what is new: how many the target holds; None elsewhere, and where its log does not tell.
     """
 
     node: str
@@ -95,6 +99,7 @@ class TargetStatus:
     watermark: Watermark | None
     last: CommitRecord | None
     events: tuple[str, ...] = ()
+    files: int | None = None
 
 
 @dataclass(slots=True)
@@ -118,7 +123,7 @@ class Workspace:
     def _suited(self, spec: LoadSpec) -> str:
         """``spark`` for what only Spark can read, so that its rows need not come through this process."""
         name = spec.read.connection
-        read_by_spark = spec.read.path is not None or (
+        read_by_spark = spec.read.format == "orc" or (
             name in self.connections and isinstance(self.connections.get(name), SparkConnection)
         )
         return "spark" if read_by_spark else "auto"
@@ -152,8 +157,12 @@ class Workspace:
         """Whether a Delta table is there; see :meth:`hwm_magics.engines.base.Engine.table_exists`."""
         return self.engine_named("auto").table_exists(connection, table=table, path=path)
 
-    def source(self, spec: LoadSpec) -> Source:
+    def source(self, spec: LoadSpec, engine: str = "") -> Source:
         """The source of a load, connected.
+
+        Args:
+            spec: The load.
+            engine: The engine that reads files; "" for the load's own.
 
         Raises:
             ConfigError: Its connection is not there, or is storage.
@@ -163,11 +172,15 @@ class Workspace:
 
         read = spec.read
         if read.path is not None:
-            from hwm_magics.sources.files_spark import open_files
-            from hwm_magics.spark import session
-
             storage = self.connections.storage(read.connection, "read.connection, for files,")
-            return open_files(storage, read, session.active() or session.build())
+            if (engine or self.engine(spec).capabilities.engine) == "spark":
+                from hwm_magics.sources import files_spark
+                from hwm_magics.spark import session
+
+                return files_spark.open_files(storage, read, session.active() or session.build())
+            from hwm_magics.sources import files_arrow
+
+            return files_arrow.open_files(storage, read)
         return open_source(self.connections.database(read.connection), read)
 
     def now(self) -> datetime:
@@ -194,12 +207,7 @@ class Workspace:
     def prepared(self, spec: LoadSpec) -> Iterator[Prepared]:
         """Plan, and keep target and source open on what the plan was made with."""
         engine = self.engine(spec)
-        if spec.read.path is not None and not engine.capabilities.parallel_reads:
-            raise errors.UnsupportedByEngineError(
-                f"the {engine.capabilities.engine} engine reads no files in this version",
-                hint="write engine: spark",
-            )
-        with _at_line(spec.read), self.source(spec) as source:
+        with _at_line(spec.read), self.source(spec, engine.capabilities.engine) as source:
             query = prepare(spec.read, spec.write, source.dialect)
             target = engine.open(spec, query.cursor if query.way is not Way.TARGET else None)
             self.failpoint("after_handle")
@@ -208,7 +216,8 @@ class Workspace:
             asked = None
             if intent.blocker is None:
                 asked_at = self.now()
-                asked = replace(source.observe(_request(spec, query, intent, values)), asked_at=asked_at)
+                asked = source.observe(_request(spec, query, intent, values, target.state))
+                asked = replace(asked, asked_at=asked_at)
                 self.failpoint("after_clock")
             plan = plan_load(spec, query, target.state, asked, values=values, abilities=engine.capabilities)
             yield Prepared(plan, target, source, engine.capabilities)
@@ -265,7 +274,7 @@ class Workspace:
                     run.on_progress = on_progress
                 try:
                     result = _execute(ready, run)
-                except CommitConflictError:
+                except (CommitConflictError, SourceChangedError):
                     if attempt == MOST_RETRIES:
                         raise
                     continue
@@ -287,8 +296,17 @@ class Workspace:
         if last is not None and last.unfinished is not None:
             told = f"the first load is unfinished: it has come to {last.watermark}, of {last.unfinished.goal}"
             events = (f"{told}; the next run goes on", *events)
+        manifest = state.manifest if spec.by_files else None
         return TargetStatus(
-            spec.node, state.location, state.existence, state.evidence, state.version, mark, last, events
+            spec.node,
+            state.location,
+            state.existence,
+            state.evidence,
+            state.version,
+            mark,
+            last,
+            events,
+            len(manifest.files) if manifest is not None else None,
         )
 
     def history(self, spec: LoadSpec, limit: int = 20) -> tuple[CommitRecord, ...]:
@@ -309,7 +327,7 @@ class Workspace:
         """
         if plan.count_statement is None:
             return None
-        with self.source(plan.spec) as source:
+        with self._source_of(plan) as source:
             return int(source.scalar(plan.count_statement) or 0)
 
     def sample(self, plan: LoadPlan, limit: int) -> pa.Table | None:
@@ -327,7 +345,7 @@ class Workspace:
         reading = plan.step(ReadRows)
         if reading is None:
             return None
-        with self.source(plan.spec) as source:
+        with self._source_of(plan) as source:
             stream = source.open(reading.statement)
             try:
                 first = next((batch for batch in stream.batches if batch.num_rows), None)
@@ -335,6 +353,16 @@ class Workspace:
                 return pa.Table.from_batches(batches, stream.schema)
             finally:
                 stream.close()
+
+    def _source_of(self, plan: LoadPlan) -> Source:
+        """The source of a plan: for files, those that it has chosen."""
+        source = self.source(plan.spec, plan.engine)
+        if plan.source is not None and plan.source.files is not None:
+            from hwm_magics.sources.files import FilesSource
+
+            if isinstance(source, FilesSource):
+                source.resume(plan.source.files, plan.source.columns)
+        return source
 
     def set_watermark(self, spec: LoadSpec, value: str | None) -> CommitRecord:
         """Settle the watermark: what lies at or below it counts as loaded from now on.
@@ -352,6 +380,8 @@ class Workspace:
             ConfigError: The load has no cursor column.
         """
         engine = self.engine(spec)
+        if spec.by_files:
+            return self._adopt_files(spec, engine, value)
         query = self._query(spec)
         cursor = cursor_spec(spec, query) if query else spec.read.cursor
         if cursor is None:
@@ -359,14 +389,8 @@ class Workspace:
                 f"{spec.node} has no cursor column, so it has no watermark to set",
                 hint="add read.incremental {column: …}",
             )
-        target = engine.open(spec)
+        target = _settled_target(spec, engine)
         state = target.state
-        if state.existence is not Existence.EXISTS:
-            known = state.existence is Existence.ABSENT
-            kind = BlockedError if known else errors.TargetUnknownError
-            raise kind(
-                f"{spec.write.label} has no watermark to set: {state.evidence}", hint=state.hint or None
-            )
         expression = CursorExpression.of(cursor)
         mark = (
             _adopted(target, expression, spec) if value is None else _given(value, target, expression, state)
@@ -383,6 +407,34 @@ class Workspace:
         )
         version = engine.set_watermark(spec, record)
         return replace(record, version=version, committed_at=datetime.now(UTC))
+
+    def _adopt_files(self, spec: LoadSpec, engine: Engine, value: str | None) -> CommitRecord:
+        """Count the files that are there now as loaded."""
+        if value is not None:
+            raise ConfigError(
+                f"{spec.node} has no cursor column: the record of loaded files tells what is new",
+                hint="--adopt counts all files that are there now as loaded",
+            )
+        from hwm_magics.sources.files import FilesSource
+
+        state = _settled_target(spec, engine).state
+        with self.source(spec, engine.capabilities.engine) as source:
+            if not isinstance(source, FilesSource):
+                raise UnsupportedByEngineError(
+                    f"{spec.read.format} has no record of loaded files", hint="use mode: overwrite"
+                )
+            files = source.present()
+        record = CommitRecord(
+            -1,
+            None,
+            spec.node,
+            str(uuid.uuid4()),
+            "mark",
+            state.seq + 1,
+            files=FileRecord(files, full=True, count=len(files)),
+            asked_at=self.now(),
+        )
+        return replace(record, version=engine.set_watermark(spec, record), committed_at=datetime.now(UTC))
 
     def _query(self, spec: LoadSpec) -> SourceQuery | None:
         if spec.read.cursor is not None:
@@ -433,8 +485,11 @@ def _target_values(query: SourceQuery, target: OpenTarget, intent: Intent) -> tu
     return tuple(Param(f"target_{number}", value) for number, value in enumerate(found, 1))
 
 
-def _request(spec: LoadSpec, query: SourceQuery, intent: Intent, values: tuple[Param, ...]) -> SourceRequest:
+def _request(
+    spec: LoadSpec, query: SourceQuery, intent: Intent, values: tuple[Param, ...], target: TargetState
+) -> SourceRequest:
     cursor = spec.read.cursor
+    going_on = spec.by_files and intent.decision is Decision.INCREMENTAL
     return SourceRequest(
         query,
         intent.first_run,
@@ -444,6 +499,8 @@ def _request(spec: LoadSpec, query: SourceQuery, intent: Intent, values: tuple[P
         keys=spec.write.keys,
         lowest=spec.write.chunk is not None and intent.decision is Decision.FIRST_RUN,
         goal=intent.resumes.goal if intent.resumes is not None else None,
+        target_columns=target.columns if spec.transform is None else (),
+        manifest=target.manifest if going_on else None,
     )
 
 
@@ -501,6 +558,21 @@ def _raise_blocked(plan: LoadPlan) -> None:
     if plan.blocker is None:
         return
     raise errors.named(plan.blocker.error)(plan.blocker.message, hint=plan.blocker.hint)
+
+
+def _settled_target(spec: LoadSpec, engine: Engine) -> OpenTarget:
+    """A target whose mark can be set.
+
+    Raises:
+        BlockedError, TargetUnknownError: It is not there, or that can't be told.
+    """
+    target = engine.open(spec)
+    state = target.state
+    if state.existence is not Existence.EXISTS:
+        known = state.existence is Existence.ABSENT
+        kind = BlockedError if known else errors.TargetUnknownError
+        raise kind(f"{spec.write.label} has no watermark to set: {state.evidence}", hint=state.hint or None)
+    return target
 
 
 def _still_late(target: OpenTarget, cursor: CursorExpression) -> tuple[LateColumn, ...]:
