@@ -10,12 +10,14 @@ EVERYTHING := azure,jobs,keyring,odbc,plot,postgres,s3,spark,sqlserver,dev
 LIGHT_STAMP := $(VENV)/.stamp-light
 FULL_STAMP := $(VENV)/.stamp-full
 AIRFLOW := .venv-airflow
+MOTO := .venv-moto
+MOTO_PACKAGES := moto[s3]==5.2.5 flask flask-cors
 AIRFLOW_VERSION := 3.3.2
 AIRFLOW_PACKAGES := apache-airflow-core==$(AIRFLOW_VERSION) apache-airflow-providers-standard
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv servers jars airflow demo test quick lint types bench docs notebooks clean
+.PHONY: help venv servers jars airflow moto demo test quick lint types bench docs notebooks clean
 
 help: ## Lists these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,7 +28,7 @@ demo: $(LIGHT_STAMP) ## Runs the main job on a made-up shop and a local lake
 	$(PY) demo/run.py
 
 test: servers $(FULL_STAMP) ## Runs lint, types and all tests; installs the servers they need where it may
-	$(MAKE) -j 2 --output-sync airflow lint types jars
+	$(MAKE) -j 2 --output-sync airflow moto lint types jars
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal
 
 quick: $(FULL_STAMP) ## Runs the fast tests, in under a minute
@@ -68,6 +70,15 @@ $(AIRFLOW)/.stamp-$(AIRFLOW_VERSION): $(FULL_STAMP)
 	$(PY) -m venv --clear $(AIRFLOW)
 	$(VENV)/bin/uv pip install -q --python $(AIRFLOW)/bin/python $(AIRFLOW_PACKAGES) || \
 	  $(AIRFLOW)/bin/pip install -q $(AIRFLOW_PACKAGES)
+	@touch $@
+
+# A server that speaks S3's protocol; it wants older packages than ours.
+moto: $(MOTO)/.stamp
+
+$(MOTO)/.stamp: $(FULL_STAMP)
+	$(PY) -m venv --clear $(MOTO)
+	$(VENV)/bin/uv pip install -q --python $(MOTO)/bin/python $(MOTO_PACKAGES) || \
+	  $(MOTO)/bin/pip install -q $(MOTO_PACKAGES)
 	@touch $@
 
 $(PY):

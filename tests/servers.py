@@ -43,6 +43,7 @@ INSTALL = {
     "Chromium": "apt-get install --no-install-recommends chromium fonts-dejavu-core",
     "systemd-analyze": "apt-get install --no-install-recommends systemd",
     "Airflow": "make airflow",
+    "moto": "make moto",
 }
 
 

@@ -20,12 +20,16 @@ from hwm_magics.sources.file_storage import FileStorage
 from hwm_magics.sources.sql import Driver, SqlSource
 from hwm_magics.stream import BatchStream, SparkRead
 
-__all__ = ["SETTLE", "FilesDriver", "FilesSource", "chosen", "unchanged"]
+__all__ = ["SETTLE", "SETTLE_WHOLE", "FilesDriver", "FilesSource", "chosen", "unchanged"]
 
 _WRITTEN = "it was written"
 
 SETTLE = timedelta(minutes=1)
 """How long a file must have been left alone, unless ``read.options.settle`` says otherwise."""
+
+SETTLE_WHOLE = timedelta(seconds=2)
+"""The same where files appear as a whole. Object stores tell whole seconds: a file that is written anew after
+it was read must bear another one."""
 
 
 class FilesDriver(Driver, Protocol):
@@ -201,7 +205,7 @@ def chosen(
     """
     settle = options.settle
     if settle is None:
-        settle = timedelta() if files.whole else SETTLE
+        settle = SETTLE_WHOLE if files.whole else SETTLE
     listing = files.list(read.path or "")
     waiting = list(listing.waiting)
     new: list[LoadedFile] = []
