@@ -178,9 +178,10 @@ class Workspace:
                 from hwm_magics.spark import session
 
                 return files_spark.open_files(storage, read, session.active() or session.build())
-            from hwm_magics.sources import files_arrow
+            from hwm_magics.sources import files_arrow, files_delta
 
-            return files_arrow.open_files(storage, read)
+            opened = files_delta.open_delta if read.format == "delta" else files_arrow.open_files
+            return opened(storage, read)
         return open_source(self.connections.database(read.connection), read)
 
     def now(self) -> datetime:

@@ -347,7 +347,12 @@ def _sides(plan: LoadPlan) -> list[Side]:
         sides.append(Side("First run", first, _sql(plan.first_run_statement), why))
     if plan.incremental_statement is not None:
         title = "Backfill" if plan.decision is Decision.BACKFILL else "Incremental"
-        why = plan.reason if not first else "afterwards, up to the highest value there is by then"
+        upto = (
+            "the files that are new by then"
+            if plan.spec.by_files
+            else "up to the highest value there is by then"
+        )
+        why = plan.reason if not first else f"afterwards, {upto}"
         sides.append(Side(title, not first, _sql(plan.incremental_statement), why))
     return sides
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -26,10 +26,7 @@ from hwm_magics.sources.sql import RawStream
 from hwm_magics.sources.sql_duckdb import DuckDbDriver
 from hwm_magics.sources.wire import Described, Wire
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
-__all__ = ["open_files"]
+__all__ = ["ArrowFilesDriver", "OfFiles", "evaluator", "open_files"]
 
 T = TypeVar("T")
 
@@ -53,23 +50,19 @@ def open_files(storage: StorageConnection, read: ReadSpec) -> FilesSource:
         raise ConfigError("read has no path", hint="write read.path")
     if read.format not in _FORMATS:
         raise UnsupportedByEngineError(
-            f"the pandas engine reads csv, json and parquet files, and no {read.format}",
+            f"the pandas engine reads csv, json and parquet files and Delta tables, and no {read.format}",
             hint="write engine: spark",
         )
     options = FileOptions.of(read)
     files = open_storage(storage)
     reader = reader_of(read.format, files, options)
-    connection = _duckdb().connect()
-    # Moments arrive in the session's zone; nothing may be fetched by the session itself.
-    connection.execute(
-        "SET TimeZone = 'UTC'; SET enable_external_access = false; SET preserve_insertion_order = false"
-    )
+    connection = evaluator()
     identity = SourceIdentity(files.strong, text=f"{read.format} files at {files.place}")
     driver = ArrowFilesDriver(
         connection,
         f"the files {read.path}",
         connection.close,
-        _Files("duckdb", place=identity),
+        OfFiles("duckdb", place=identity),
         view=view,
         files=files,
         reader=reader,
@@ -78,16 +71,26 @@ def open_files(storage: StorageConnection, read: ReadSpec) -> FilesSource:
     return FilesSource(driver, read, options.timezone, files=files, options=options, table=driver)
 
 
-def _duckdb() -> ModuleType:
+def evaluator() -> Any:
+    """A DuckDB of its own, which reads nothing by itself.
+
+    Raises:
+        EngineNotInstalledError: DuckDB is not installed.
+    """
     try:
         import duckdb
     except ImportError:
         raise not_installed("duckdb", "files") from None
-    return duckdb
+    connection = duckdb.connect()
+    # Moments arrive in the session's zone.
+    connection.execute(
+        "SET TimeZone = 'UTC'; SET enable_external_access = false; SET preserve_insertion_order = false"
+    )
+    return connection
 
 
 @dataclass(frozen=True, slots=True)
-class _Files(DuckDb):
+class OfFiles(DuckDb):
     """DuckDB's SQL over files, whose identity is their place."""
 
     place: SourceIdentity = field(default_factory=SourceIdentity)
@@ -106,9 +109,10 @@ class ArrowFilesDriver(DuckDbDriver):
         files: Where the files lie.
         reader: Reads them.
         file_column: A column for each row's file name; None for none.
+        describing: Whether only the columns are asked for, and no row.
     """
 
-    dialect: Dialect = field(default_factory=lambda: _Files("duckdb"))
+    dialect: Dialect = field(default_factory=lambda: OfFiles("duckdb"))
     view: str = ""
     files: FileStorage | None = None
     reader: FileReader | None = None
@@ -116,6 +120,7 @@ class ArrowFilesDriver(DuckDbDriver):
     _new: tuple[LoadedFile, ...] = field(default=(), init=False)
     _schema: pa.Schema | None = field(default=None, init=False)
     _error: BaseException | None = field(default=None, init=False)
+    describing: bool = field(default=False, init=False)
 
     def take(
         self, new: Sequence[LoadedFile], known: Sequence[Column]
@@ -155,11 +160,11 @@ class ArrowFilesDriver(DuckDbDriver):
             raise
 
     def describe(self, statement: Statement) -> tuple[Described, ...]:
-        new, self._new = self._new, ()
+        self.describing = True
         try:
             return DuckDbDriver.describe(self, statement)
         finally:
-            self._new = new
+            self.describing = False
 
     def rows(self, statement: Statement) -> list[tuple[Any, ...]]:
         return self._told(lambda: DuckDbDriver.rows(self, statement))
@@ -188,7 +193,7 @@ class ArrowFilesDriver(DuckDbDriver):
 
     def _scan(self, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
         reader, files = self.reader, self.files
-        if reader is None or files is None:
+        if reader is None or files is None or self.describing:
             return
         inside = pa.schema([each for each in wanted if each.name != self.file_column])
         try:

@@ -35,7 +35,7 @@ def test_the_command_plans_runs_and_tells_of_files(landing, hwm):
     assert hwm("plan", "load.yaml", "--detailed-exitcode")[0] == 2
     assert hwm("run", "load.yaml")[0] == 0
     assert landing.ids() == [1, 2, 3]
-    (newest, first) = json.loads(hwm("history", "load.yaml", "--json")[1])
+    newest, first = json.loads(hwm("history", "load.yaml", "--json")[1])["loads"]
     assert (newest["files"], first["files"]) == ({"new": 1, "loaded": 2}, {"new": 1, "loaded": 1})
     assert "2 files" in hwm("status", "load.yaml")[1]
     code, told = hwm("watermark", "load.yaml", "--adopt")
