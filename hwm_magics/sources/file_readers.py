@@ -32,6 +32,7 @@ _BLOCK = 4 << 20
 _ROWS = 65_536
 _AT_ONCE = 8
 _EXACT_DIGITS = 15
+_ZONE = re.compile(r"\d:\d.*(?:Z|[+-]\d\d:?(?:\d\d)?)$")
 _LEADING_ZERO = re.compile(r"[+-]?0\d")
 
 
@@ -435,19 +436,29 @@ class JsonReader(FileReader):
                 raw = raw[: raw.rfind(b"\n") + 1] or raw
             if not raw.strip():
                 return None
-            return json.read_json(
-                pa.BufferReader(raw), read_options=json.ReadOptions(block_size=len(raw) + 1)
-            ).schema
+            read = json.ReadOptions(block_size=len(raw) + 1)
+            found = json.read_json(pa.BufferReader(raw), read_options=read).schema
+            times = pa.schema([each.with_type(pa.string()) for each in found if _is_time(each.type)])
+            if not times:
+                return found
+            parse = json.ParseOptions(explicit_schema=times, unexpected_field_behavior="ignore")
+            texts = json.read_json(pa.BufferReader(raw), read_options=read, parse_options=parse)
+            return pa.schema(
+                [
+                    each.with_type(_time_of(texts.column(each.name).to_pylist()))
+                    if each.name in times.names
+                    else each
+                    for each in found
+                ]
+            )
         except (OSError, pa.ArrowException) as error:
             raise self._misfit(one, error) from error
 
     def batches(self, one: LoadedFile, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         from pyarrow import json
 
-        # Dates are no type of pyarrow's JSON; their texts are times at midnight.
-        asked = pa.schema(
-            [each.with_type(pa.timestamp("us")) if pa.types.is_date(each.type) else each for each in schema]
-        )
+        # pyarrow's JSON knows no dates, and drops the zone of a time without a word; its cast of texts does neither.
+        asked = pa.schema([each.with_type(pa.string()) if _is_time(each.type) else each for each in schema])
         parse = json.ParseOptions(explicit_schema=asked, unexpected_field_behavior="error")
         try:
             with self._stream(one.path) as stream:
@@ -458,7 +469,10 @@ class JsonReader(FileReader):
                 ) as reader:
                     for batch in reader:
                         arrays = [
-                            cast_array(batch.column(each.name), each.type, each.name) for each in schema
+                            batch.column(each.name).cast(each.type)
+                            if _is_time(each.type)
+                            else cast_array(batch.column(each.name), each.type, each.name)
+                            for each in schema
                         ]
                         yield pa.RecordBatch.from_arrays(arrays, schema=schema)
         except (pa.ArrowException, SchemaMismatchError) as error:
@@ -477,6 +491,18 @@ class JsonReader(FileReader):
         return QueryError(f"{one.path}{where} does not fit its columns: {text}", hint=hint)
 
 
+def _is_time(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
+
+
+def _time_of(texts: Sequence[str | None]) -> pa.DataType:
+    """The type of times by their texts: with a zone, without one, or text where some have one."""
+    zoned = {bool(_ZONE.search(text)) for text in texts if text is not None}
+    if len(zoned) > 1:
+        return pa.string()
+    return pa.timestamp("us", "UTC" if zoned == {True} else None)
+
+
 def _plain(kind: pa.DataType) -> pa.DataType:
     """An inferred type as Delta Lake has it."""
     checks = pa.types
@@ -493,7 +519,8 @@ def _without_nulls(kind: pa.DataType) -> pa.DataType:
         return pa.struct([pa.field(each.name, _without_nulls(each.type)) for each in kind])
     if checks.is_list(kind):
         return pa.list_(_without_nulls(kind.value_type))
-    return kind
+    # Within a struct or a list nobody would see a zone that is dropped.
+    return pa.string() if checks.is_timestamp(kind) and not kind.tz and kind.unit == "s" else kind
 
 
 class ParquetReader(FileReader):

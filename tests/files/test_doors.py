@@ -51,3 +51,11 @@ def test_a_changed_file_ends_a_job_with_the_code_of_a_blocked_plan(landing, hwm)
     landing.put("a.csv", 1, 2)
     code, told = hwm("run", "load.yaml")
     assert (code, "orders/a.csv" in told) == (3, True)
+
+
+def test_an_exported_job_asks_for_what_reads_files(landing, hwm):
+    landing.put("a.csv", 1)
+    code, told = hwm("export", "load.yaml", "--to", "py", "-o", "out")
+    assert code == 0, told
+    (requirements,) = (landing.root / "out").rglob("requirements*.txt")
+    assert "hwm-magics[files" in requirements.read_text()

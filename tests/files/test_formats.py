@@ -184,6 +184,32 @@ class TestJson:
             "2024-06-01T08:00:00+00:00",
         )
 
+    def test_the_zone_of_a_time_is_kept_or_missed(self, landing):
+        zoned, plain, inside = (
+            "2024-06-01T10:00:00+02:00",
+            "2024-06-01T10:00:00",
+            {"at": "2024-06-01T10:00:00Z"},
+        )
+        self.write(
+            landing,
+            {"id": 1, "zoned": zoned, "plain": plain, "some": zoned, "inside": inside, "day": "2024-06-01"},
+            {"some": plain},
+        )
+        types = columns(landing.plan("orders/*.json"))
+        assert (types["zoned"], types["plain"], types["day"], types["some"], types["inside"]) == (
+            "timestamp",
+            "timestamp_ntz",
+            "timestamp_ntz",
+            "string",
+            "struct<at:string>",
+        )
+        landing.load("orders/*.json")
+        row = landing.rows()[0]
+        assert (row["zoned"].isoformat(), row["inside"]) == ("2024-06-01T08:00:00+00:00", inside)
+        self.write(landing, {"id": 2, "plain": zoned}, name="b.json")
+        with pytest.raises(QueryError, match=r"b\.json does not fit its columns: .*expected no zone offset"):
+            landing.load("orders/*.json")
+
     @pytest.mark.parametrize(
         ("text", "words"),
         [
