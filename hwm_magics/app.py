@@ -157,12 +157,8 @@ class Workspace:
         """Whether a Delta table is there; see :meth:`hwm_magics.engines.base.Engine.table_exists`."""
         return self.engine_named("auto").table_exists(connection, table=table, path=path)
 
-    def source(self, spec: LoadSpec, engine: str = "") -> Source:
+    def source(self, spec: LoadSpec) -> Source:
         """The source of a load, connected.
-
-        Args:
-            spec: The load.
-            engine: The engine that reads files; "" for the load's own.
 
         Raises:
             ConfigError: Its connection is not there, or is storage.
@@ -173,7 +169,7 @@ class Workspace:
         read = spec.read
         if read.path is not None:
             storage = self.connections.storage(read.connection, "read.connection, for files,")
-            if (engine or self.engine(spec).capabilities.engine) == "spark":
+            if self.engine(spec).capabilities.engine == "spark":
                 from hwm_magics.sources import files_spark
                 from hwm_magics.spark import session
 
@@ -208,7 +204,7 @@ class Workspace:
     def prepared(self, spec: LoadSpec) -> Iterator[Prepared]:
         """Plan, and keep target and source open on what the plan was made with."""
         engine = self.engine(spec)
-        with _at_line(spec.read), self.source(spec, engine.capabilities.engine) as source:
+        with _at_line(spec.read), self.source(spec) as source:
             query = prepare(spec.read, spec.write, source.dialect)
             target = engine.open(spec, query.cursor if query.way is not Way.TARGET else None)
             self.failpoint("after_handle")
@@ -357,7 +353,7 @@ class Workspace:
 
     def _source_of(self, plan: LoadPlan) -> Source:
         """The source of a plan: for files, those that it has chosen."""
-        source = self.source(plan.spec, plan.engine)
+        source = self.source(plan.spec)
         if plan.source is not None and plan.source.files is not None:
             from hwm_magics.sources.files import FilesSource
 
@@ -419,7 +415,7 @@ class Workspace:
         from hwm_magics.sources.files import FilesSource
 
         state = _settled_target(spec, engine).state
-        with self.source(spec, engine.capabilities.engine) as source:
+        with self.source(spec) as source:
             if not isinstance(source, FilesSource):
                 raise UnsupportedByEngineError(
                     f"{spec.read.format} has no record of loaded files", hint="use mode: overwrite"
