@@ -10,6 +10,8 @@ EVERYTHING := azure,jobs,keyring,odbc,otel,plot,postgres,s3,spark,sqlserver,dev
 LIGHT_STAMP := $(VENV)/.stamp-light
 FULL_STAMP := $(VENV)/.stamp-full
 AIRFLOW := .venv-airflow
+MOTO := .venv-moto
+MOTO_PACKAGES := moto[s3]==5.2.5 flask flask-cors
 AIRFLOW_VERSION := 3.3.2
 AIRFLOW_PACKAGES := apache-airflow-core==$(AIRFLOW_VERSION) apache-airflow-providers-standard
 SCHEDULER := .venv-scheduler
@@ -17,7 +19,7 @@ SCHEDULER_VERSION := 2.12.1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv servers jars airflow scheduler demo test quick lint types bench docs notebooks clean
+.PHONY: help venv servers jars airflow scheduler moto demo test quick lint types bench docs notebooks clean
 
 help: ## Lists these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +30,7 @@ demo: $(LIGHT_STAMP) ## Runs the main job on a made-up shop and a local lake
 	$(PY) demo/run.py
 
 test: servers $(FULL_STAMP) ## Runs lint, types and all tests; installs the servers they need where it may
-	$(MAKE) -j 2 --output-sync airflow scheduler lint types jars
+	$(MAKE) -j 2 --output-sync airflow scheduler moto lint types jars
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal
 
 quick: $(FULL_STAMP) ## Runs the fast tests, in under a minute
@@ -79,6 +81,15 @@ $(SCHEDULER)/.stamp-$(SCHEDULER_VERSION): $(FULL_STAMP)
 	$(PY) -m venv --clear $(SCHEDULER)
 	$(VENV)/bin/uv pip install -q --python $(SCHEDULER)/bin/python jupyter-scheduler==$(SCHEDULER_VERSION) || \
 	  $(SCHEDULER)/bin/pip install -q jupyter-scheduler==$(SCHEDULER_VERSION)
+	@touch $@
+
+# A server that speaks S3's protocol; it wants older packages than ours.
+moto: $(MOTO)/.stamp
+
+$(MOTO)/.stamp: $(FULL_STAMP)
+	$(PY) -m venv --clear $(MOTO)
+	$(VENV)/bin/uv pip install -q --python $(MOTO)/bin/python $(MOTO_PACKAGES) || \
+	  $(MOTO)/bin/pip install -q $(MOTO_PACKAGES)
 	@touch $@
 
 $(PY):

@@ -18,6 +18,7 @@ from hwm_magics.connections.spark import SparkConnection
 from hwm_magics.core.cursor import CursorType, CursorValue
 from hwm_magics.core.decided import Decision, LoadPlan, LoadResult, ReadRows
 from hwm_magics.core.intent import Intent, cursor_spec, intend
+from hwm_magics.core.manifest import FileRecord
 from hwm_magics.core.observed import CommitRecord, Existence, LateColumn, TargetState, Watermark
 from hwm_magics.core.plan import continues, moves, plan_load
 from hwm_magics.core.query import CursorExpression, SourceQuery, Way, prepare
@@ -31,7 +32,9 @@ from hwm_magics.errors import (
     ConfigError,
     CursorColumnError,
     QueryError,
+    SourceChangedError,
     StalePlanError,
+    UnsupportedByEngineError,
 )
 from hwm_magics.sources.base import Source, SourceRequest
 
@@ -88,6 +91,7 @@ class TargetStatus:
         watermark: Its mark, and where it was found; None without one.
         last: The last load that holds; None for none.
         events: Whether its first load is unfinished, and what others did to its rows since, as sentences.
+        files: Where files tell what is new: how many the target holds; None elsewhere, and where its log does not tell.
     """
 
     node: str
@@ -98,6 +102,7 @@ class TargetStatus:
     watermark: Watermark | None
     last: CommitRecord | None
     events: tuple[str, ...] = ()
+    files: int | None = None
 
 
 @dataclass(slots=True)
@@ -121,7 +126,7 @@ class Workspace:
     def _suited(self, spec: LoadSpec) -> str:
         """``spark`` for what only Spark can read, so that its rows need not come through this process."""
         name = spec.read.connection
-        read_by_spark = spec.read.path is not None or (
+        read_by_spark = spec.read.format == "orc" or (
             name in self.connections and isinstance(self.connections.get(name), SparkConnection)
         )
         return "spark" if read_by_spark else "auto"
@@ -173,11 +178,16 @@ class Workspace:
 
         read = spec.read
         if read.path is not None:
-            from hwm_magics.sources.files_spark import open_files
-            from hwm_magics.spark import session
-
             storage = self.connections.storage(read.connection, "read.connection, for files,")
-            return open_files(storage, read, session.active() or self._built_session())
+            if self.engine(spec).capabilities.engine == "spark":
+                from hwm_magics.sources import files_spark
+                from hwm_magics.spark import session
+
+                return files_spark.open_files(storage, read, session.active() or self._built_session())
+            from hwm_magics.sources import files_arrow, files_delta
+
+            opened = files_delta.open_delta if read.format == "delta" else files_arrow.open_files
+            return opened(storage, read)
         return open_source(self.connections.database(read.connection), read)
 
     def now(self) -> datetime:
@@ -204,11 +214,6 @@ class Workspace:
     def prepared(self, spec: LoadSpec) -> Iterator[Prepared]:
         """Plan, and keep target and source open on what the plan was made with."""
         engine = self.engine(spec)
-        if spec.read.path is not None and not engine.capabilities.parallel_reads:
-            raise errors.UnsupportedByEngineError(
-                f"the {engine.capabilities.engine} engine reads no files in this version",
-                hint="write engine: spark",
-            )
         with _at_line(spec.read), self.source(spec) as source:
             query = prepare(spec.read, spec.write, source.dialect)
             with telemetry.span("hwm.observe", {"hwm.node": spec.node}) as tell:
@@ -219,7 +224,8 @@ class Workspace:
                 asked = None
                 if intent.blocker is None:
                     asked_at = self.now()
-                    asked = replace(source.observe(_request(spec, query, intent, values)), asked_at=asked_at)
+                    asked = source.observe(_request(spec, query, intent, values, target.state))
+                    asked = replace(asked, asked_at=asked_at)
                     self.failpoint("after_clock")
                 tell({"hwm.target.existence": target.state.existence.value})
             with telemetry.span("hwm.plan", {"hwm.node": spec.node}) as tell:
@@ -307,7 +313,7 @@ class Workspace:
                     run.on_progress = on_progress
                 try:
                     result = _execute(ready, run)
-                except CommitConflictError:
+                except (CommitConflictError, SourceChangedError):
                     if attempt == MOST_RETRIES:
                         raise
                     continue
@@ -329,8 +335,17 @@ class Workspace:
         if last is not None and last.unfinished is not None:
             told = f"the first load is unfinished: it has come to {last.watermark}, of {last.unfinished.goal}"
             events = (f"{told}; the next run goes on", *events)
+        manifest = state.manifest if spec.by_files else None
         return TargetStatus(
-            spec.node, state.location, state.existence, state.evidence, state.version, mark, last, events
+            spec.node,
+            state.location,
+            state.existence,
+            state.evidence,
+            state.version,
+            mark,
+            last,
+            events,
+            len(manifest.files) if manifest is not None else None,
         )
 
     def history(self, spec: LoadSpec, limit: int = 20) -> tuple[CommitRecord, ...]:
@@ -351,7 +366,7 @@ class Workspace:
         """
         if plan.count_statement is None:
             return None
-        with self.source(plan.spec) as source:
+        with self._source_of(plan) as source:
             return int(source.scalar(plan.count_statement) or 0)
 
     def sample(self, plan: LoadPlan, limit: int) -> pa.Table | None:
@@ -369,7 +384,7 @@ class Workspace:
         reading = plan.step(ReadRows)
         if reading is None:
             return None
-        with self.source(plan.spec) as source:
+        with self._source_of(plan) as source:
             stream = source.open(reading.statement)
             try:
                 first = next((batch for batch in stream.batches if batch.num_rows), None)
@@ -377,6 +392,16 @@ class Workspace:
                 return pa.Table.from_batches(batches, stream.schema)
             finally:
                 stream.close()
+
+    def _source_of(self, plan: LoadPlan) -> Source:
+        """The source of a plan: for files, those that it has chosen."""
+        source = self.source(plan.spec)
+        if plan.source is not None and plan.source.files is not None:
+            from hwm_magics.sources.files import FilesSource
+
+            if isinstance(source, FilesSource):
+                source.resume(plan.source.files, plan.source.columns)
+        return source
 
     def set_watermark(self, spec: LoadSpec, value: str | None) -> CommitRecord:
         """Settle the watermark: what lies at or below it counts as loaded from now on.
@@ -394,6 +419,8 @@ class Workspace:
             ConfigError: The load has no cursor column.
         """
         engine = self.engine(spec)
+        if spec.by_files:
+            return self._adopt_files(spec, engine, value)
         query = self._query(spec)
         cursor = cursor_spec(spec, query) if query else spec.read.cursor
         if cursor is None:
@@ -401,14 +428,8 @@ class Workspace:
                 f"{spec.node} has no cursor column, so it has no watermark to set",
                 hint="add read.incremental {column: …}",
             )
-        target = engine.open(spec)
+        target = _settled_target(spec, engine)
         state = target.state
-        if state.existence is not Existence.EXISTS:
-            known = state.existence is Existence.ABSENT
-            kind = BlockedError if known else errors.TargetUnknownError
-            raise kind(
-                f"{spec.write.label} has no watermark to set: {state.evidence}", hint=state.hint or None
-            )
         expression = CursorExpression.of(cursor)
         mark = (
             _adopted(target, expression, spec) if value is None else _given(value, target, expression, state)
@@ -425,6 +446,34 @@ class Workspace:
         )
         version = engine.set_watermark(spec, record)
         return replace(record, version=version, committed_at=datetime.now(UTC))
+
+    def _adopt_files(self, spec: LoadSpec, engine: Engine, value: str | None) -> CommitRecord:
+        """Count the files that are there now as loaded."""
+        if value is not None:
+            raise ConfigError(
+                f"{spec.node} has no cursor column: the record of loaded files tells what is new",
+                hint="--adopt counts all files that are there now as loaded",
+            )
+        from hwm_magics.sources.files import FilesSource
+
+        state = _settled_target(spec, engine).state
+        with self.source(spec) as source:
+            if not isinstance(source, FilesSource):
+                raise UnsupportedByEngineError(
+                    f"{spec.read.format} has no record of loaded files", hint="use mode: overwrite"
+                )
+            files = source.present()
+        record = CommitRecord(
+            -1,
+            None,
+            spec.node,
+            str(uuid.uuid4()),
+            "mark",
+            state.seq + 1,
+            files=FileRecord(files, full=True, count=len(files)),
+            asked_at=self.now(),
+        )
+        return replace(record, version=engine.set_watermark(spec, record), committed_at=datetime.now(UTC))
 
     def _query(self, spec: LoadSpec) -> SourceQuery | None:
         if spec.read.cursor is not None:
@@ -475,8 +524,11 @@ def _target_values(query: SourceQuery, target: OpenTarget, intent: Intent) -> tu
     return tuple(Param(f"target_{number}", value) for number, value in enumerate(found, 1))
 
 
-def _request(spec: LoadSpec, query: SourceQuery, intent: Intent, values: tuple[Param, ...]) -> SourceRequest:
+def _request(
+    spec: LoadSpec, query: SourceQuery, intent: Intent, values: tuple[Param, ...], target: TargetState
+) -> SourceRequest:
     cursor = spec.read.cursor
+    going_on = spec.by_files and intent.decision is Decision.INCREMENTAL
     return SourceRequest(
         query,
         intent.first_run,
@@ -486,6 +538,8 @@ def _request(spec: LoadSpec, query: SourceQuery, intent: Intent, values: tuple[P
         keys=spec.write.keys,
         lowest=spec.write.chunk is not None and intent.decision is Decision.FIRST_RUN,
         goal=intent.resumes.goal if intent.resumes is not None else None,
+        target_columns=target.columns if spec.transform is None else (),
+        manifest=target.manifest if going_on else None,
     )
 
 
@@ -554,6 +608,21 @@ def _raise_blocked(plan: LoadPlan) -> None:
     if plan.blocker is None:
         return
     raise errors.named(plan.blocker.error)(plan.blocker.message, hint=plan.blocker.hint)
+
+
+def _settled_target(spec: LoadSpec, engine: Engine) -> OpenTarget:
+    """A target whose mark can be set.
+
+    Raises:
+        BlockedError, TargetUnknownError: It is not there, or that can't be told.
+    """
+    target = engine.open(spec)
+    state = target.state
+    if state.existence is not Existence.EXISTS:
+        known = state.existence is Existence.ABSENT
+        kind = BlockedError if known else errors.TargetUnknownError
+        raise kind(f"{spec.write.label} has no watermark to set: {state.evidence}", hint=state.hint or None)
+    return target
 
 
 def _still_late(target: OpenTarget, cursor: CursorExpression) -> tuple[LateColumn, ...]:

@@ -19,7 +19,8 @@
     │   ├ SourceConnectionError           it can't be reached
     │   ├ LoginError                      it refused the credentials
     │   ├ QueryError                      it refused the query
-    │   └ IncompleteReadError             it sent fewer rows than it has
+    │   ├ IncompleteReadError             it sent fewer rows than it has
+    │   └ SourceChangedError              a file changed while it was read
     ├ CommitError                5    the commit failed; nothing was written
     │ ├ CommitConflictError           another load committed first
     │ └ CommitOutcomeUnknownError     it can't be told whether the commit landed
@@ -48,6 +49,7 @@ __all__ = [
     "Problem",
     "QueryError",
     "SchemaMismatchError",
+    "SourceChangedError",
     "SourceConnectionError",
     "SourceError",
     "StalePlanError",
@@ -242,6 +244,10 @@ class QueryError(SourceError):
 
 class IncompleteReadError(SourceError):
     """The source's stream ended before its last row."""
+
+
+class SourceChangedError(SourceError):
+    """A file changed between being listed and being read; the load looks again and starts anew."""
 
 
 class CommitError(HwmError):

@@ -24,11 +24,13 @@ class BatchStream:
             source fails; a stream that ends without raising has sent every row.
         close: Stops the read and frees what it holds; may be called twice, and from the thread
             that reads.
+        tags: What tells the contents of the files that are read from others, by their paths; for the commit.
     """
 
     schema: pa.Schema
     batches: Iterator[pa.RecordBatch]
     close: Callable[[], None] = field(default=lambda: None)
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class SparkRead:
         columns: The columns that it gives, in order, in their exact types.
         options: The reader's options, credentials among them.
         parts: How it is split; None for one part.
+        tags: As of :class:`BatchStream`.
     """
 
     format: str
@@ -64,6 +67,7 @@ class SparkRead:
     columns: tuple[Column, ...]
     options: Mapping[str, str] = field(repr=False, default_factory=dict)
     parts: Parts | None = None
+    tags: Mapping[str, str] = field(repr=False, default_factory=dict)
 
     def close(self) -> None:
         """Nothing is open yet."""

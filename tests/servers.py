@@ -44,6 +44,7 @@ INSTALL = {
     "systemd-analyze": "apt-get install --no-install-recommends systemd",
     "Airflow": "make airflow",
     "Jupyter Scheduler": "make scheduler",
+    "moto": "make moto",
 }
 
 

@@ -67,7 +67,7 @@ def watermark(
     """Settle a node's watermark by hand: with --set or --adopt."""
     from hwm_magics.jobs.context import only
     from hwm_magics.jobs.report import next_load
-    from hwm_magics.jobs.tables import record_to_dict
+    from hwm_magics.jobs.tables import record_to_dict, settled_words
 
     if adopt == (value is not None):
         raise ConfigError("one of --set V and --adopt is needed", hint="hwm status shows the watermark")
@@ -77,8 +77,7 @@ def watermark(
     if as_json:
         print_json(record_to_dict(record))
     else:
-        column = f"{record.watermark.column} = {record.watermark}" if record.watermark is not None else "none"
-        click.echo(f"{record.node}: the watermark is now {column} (version {record.version})")
+        click.echo(f"{record.node}: {settled_words(record)}")
         click.echo(in_shell(next_load(context.workspace, load)))
     return 0
 

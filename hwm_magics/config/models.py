@@ -180,7 +180,7 @@ class ReadModel(Strict):
     )
     table: Text | None = Field(None, description="The table to read.")
     query: Text | None = Field(None, description="A SELECT, in the place of `table`.")
-    path: Text | None = Field(None, description="Files to read, below the connection's root (Spark engine).")
+    path: Text | None = Field(None, description="Files to read, below the connection's root: `orders/*.csv`.")
     columns: Names | None = Field(None, description="The table's columns to read; all without it.")
     where: Text | None = Field(None, description="A condition on the rows.")
     filter: Text | None = Field(None, description="Another spelling of `where`.")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hwm_magics.config.defaults import Defaults
+from hwm_magics.config.durations import parse_duration
 from hwm_magics.config.models import FILE_FORMATS, Format, NodeModel, ReadModel, WriteModel
 from hwm_magics.config.resolved import Read, Write, below, resolve_read, resolve_write
 from hwm_magics.config.validation import validate
@@ -15,6 +16,7 @@ from hwm_magics.connections.base import StorageConnection, path_problem
 from hwm_magics.connections.registry import Connections
 from hwm_magics.connections.words import did_you_mean, listed
 from hwm_magics.core.cursor import Scalar
+from hwm_magics.core.file_options import Changed, FileOptions
 from hwm_magics.core.specs import LoadSpec, ReadSpec, SchemaPolicy, WriteMode, WriteSpec
 from hwm_magics.errors import ConfigError
 
@@ -348,7 +350,7 @@ _SUFFIXES = {
 }
 
 
-def _check_files(node: NodeModel, read: Read, write: Write, context: NodeContext) -> None:
+def _check_files(read: Read, write: Write, context: NodeContext) -> None:
     """Rules of files as a source."""
     path = (*context.path, "read")
     files = {each.value for each in FILE_FORMATS}
@@ -362,25 +364,47 @@ def _check_files(node: NodeModel, read: Read, write: Write, context: NodeContext
         if getattr(read, name) is not None:
             context.report((*path, name), "there is a path, too: read one of them")
     if read.format is None:
-        read.format = _SUFFIXES.get(read.path.rpartition(".")[2].lower())
+        plain = re.sub(r"\.(gz|bz2|zst|lz4)$", "", read.path.lower())
+        read.format = _SUFFIXES.get(plain.rpartition(".")[2])
     if read.format not in files:
         told = "it is missing" if read.format is None else f"{read.format} is no kind of file"
         context.report((*path, "format"), f"{told}: write csv, json, parquet, delta or orc")
-    if (node.engine or context.engine or context.defaults.engine) == "pandas":
-        context.report(
-            (*context.path, "engine"), "files are read by Spark in this version: write engine: spark"
-        )
-    if read.cursor is None and write.mode in (None, WriteMode.APPEND):
+    if read.format == Format.DELTA and read.cursor is None and write.mode in (None, WriteMode.APPEND):
         context.report(
             (*path, "incremental"),
-            "which files were loaded is not kept in this version, so a column in them must say how new a row is: add "
-            "incremental: {column: updated_at}; or write mode: overwrite, or append_once or upsert with keys",
+            "of a Delta table a column must say how new a row is: add incremental: {column: updated_at}; or write "
+            "mode: overwrite, or append_once or upsert with keys",
+        )
+    _check_file_options(read, write, (*path, "options"), context)
+
+
+def _check_file_options(read: Read, write: Write, path: Path, context: NodeContext) -> None:
+    settle = read.options.get("settle")
+    if isinstance(settle, str):
+        try:
+            read.options["settle"] = parse_duration(settle)
+        except ValueError as error:
+            context.report((*path, "settle"), str(error))
+            return
+    try:
+        options = FileOptions.of(
+            ReadSpec("", read.format or "", path=read.path, options=read.options), engine=""
+        )
+    except ConfigError as error:
+        name = re.match(r"read\.options\.(\w+)", error.message)
+        place = (*path, name[1]) if name else path
+        context.report(place, error.message + (f" ({error.hint})" if error.hint else ""))
+        return
+    if options.changed is Changed.LOAD and write.mode in (None, WriteMode.APPEND):
+        context.report(
+            (*path, "changed"),
+            "in mode: append the rows of a changed file would double: use mode: upsert with keys, or changed: error",
         )
 
 
 def _check_both(node: NodeModel, read: Read, write: Write, context: NodeContext) -> None:
     path = (*context.path, "read")
-    _check_files(node, read, write, context)
+    _check_files(read, write, context)
     incremental = (*path, "incremental")
     own_cursor = node.read is not None and node.read.incremental is not None
     if write.mode is WriteMode.OVERWRITE and own_cursor:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from hwm_magics.core.cursor import CursorValue
+from hwm_magics.core.manifest import FileRecord
 from hwm_magics.core.observed import (
     CommitRecord,
     FirstLoad,
@@ -177,6 +178,8 @@ def encode(record: CommitRecord) -> str:
     if record.first_load is not None:
         first = record.first_load
         kept["first_load"] = {"goal": first.goal.to_json(), "chunk": first.chunk}
+    if record.files is not None:
+        kept["files"] = record.files.to_json()
     return json.dumps(kept, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -258,6 +261,7 @@ def _record(entry: LogEntry, kept: dict[str, object]) -> CommitRecord:
         ),
         floor=value("floor"),
         first_load=_first_load(kept.get("first_load")),
+        files=FileRecord.from_json(files) if isinstance(files := kept.get("files"), dict) else None,
     )
 
 
@@ -303,7 +307,8 @@ def walk(entries: Iterable[LogEntry], node: str) -> Walk:
     continues there too, and is noted as a change as well, since writers differ on which clock
     and zone tells the version. What keeps the rows (OPTIMIZE, VACUUM, property changes) is passed
     over; what others did to the rows is noted; where others replaced all rows, loads before that
-    hold no longer. For cursors that count, the walk goes on to a load that was committed
+    hold no longer. Where files tell what is new, the walk goes on to the load that names all of
+    them. For cursors that count, the walk goes on to a load that was committed
     :data:`SETTLED` before the newest one asked its source.
 
     Args:
@@ -365,6 +370,9 @@ def other_nodes(entries: Iterable[LogEntry], node: str) -> tuple[str, ...]:
 
 
 def _enough(loads: list[CommitRecord]) -> bool:
+    if loads[0].files is not None:
+        oldest = loads[-1].files
+        return oldest is None or oldest.full
     mark = loads[0].watermark
     if mark is None or mark.value.type.is_time or loads[-1].kind == "mark" or len(loads) >= _MOST_LOADS:
         return True

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Literal, TypeVar
 
 from hwm_magics.core.cursor import CursorValue
+from hwm_magics.core.manifest import FileRecord
 from hwm_magics.core.observed import Column, LateColumn, SourceState, TargetState, Watermark
 from hwm_magics.core.specs import LoadSpec, NullPolicy
 from hwm_magics.core.statement import Statement
@@ -200,10 +201,17 @@ class ReplaceWindow:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Commit rows, transaction id and watermark at once, on the version that was planned with."""
+    """Commit rows, transaction id and watermark at once, on the version that was planned with.
+
+    Attributes:
+        seq: The transaction's version.
+        watermark: The mark after it; None without one.
+        files: Where files tell what is new: those that are loaded after it.
+    """
 
     seq: int
     watermark: Watermark | None
+    files: FileRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)

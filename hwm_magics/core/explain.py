@@ -29,7 +29,7 @@ from hwm_magics.core.decided import (
 )
 from hwm_magics.core.observed import CommitRecord, Watermark
 from hwm_magics.core.query import display
-from hwm_magics.core.receipt import duration
+from hwm_magics.core.receipt import duration, size
 from hwm_magics.core.specs import WriteMode
 from hwm_magics.core.statement import Statement
 from hwm_magics.core.words import counted as counted_words
@@ -177,7 +177,7 @@ def _past(record: CommitRecord) -> PastLoad:
 
 
 def _sentence(plan: LoadPlan) -> str:
-    read, write = plan.spec.read, plan.spec.write
+    write = plan.spec.write
     target = f"{write.label}" + (
         f" (version {plan.target.version})" if plan.target.version is not None else ""
     )
@@ -185,7 +185,7 @@ def _sentence(plan: LoadPlan) -> str:
         return f"Nothing will be written to {target}: {plan.reason}."
     if plan.decision is Decision.NO_CHANGES:
         return f"Nothing to load into {target}: {plan.reason}."
-    rows = f"the rows of {read.label}{_bounds(plan)}"
+    rows = f"the rows of {_source(plan)}{_bounds(plan)}"
     if plan.decision is Decision.BACKFILL:
         how = "merge them into" if write.keys and write.mode is not WriteMode.APPEND else "replace them in"
         return f"Will read {rows} again and {how} {target}; the watermark stays."
@@ -219,6 +219,14 @@ def _in_chunks(plan: LoadPlan) -> str:
     return f", in at most {counted_words(chunk.left + 1, 'commit')}" if chunk.left else ", in one last commit"
 
 
+def _source(plan: LoadPlan) -> str:
+    """What is read, as the sentence names it."""
+    seen = plan.source.files if plan.source is not None else None
+    if seen is None or plan.decision is not Decision.INCREMENTAL or not plan.spec.by_files:
+        return plan.spec.read.label
+    return f"{counted_words(len(seen.new), 'new file')} of {plan.spec.read.label}"
+
+
 def _bounds(plan: LoadPlan) -> str:
     window, cursor = plan.window, plan.spec.read.cursor
     if window is None or (window.low is None and window.high is None):
@@ -246,6 +254,7 @@ def _facts(plan: LoadPlan, counted: int | None) -> list[tuple[str, str]]:
         facts.append(("Source's clock", str(source.now)))
     if plan.writes:
         facts.append(("Rows expected", _expected(plan, counted)))
+    facts += _files(plan)
     if write.keys:
         facts.append(("Keys", ", ".join(write.keys)))
     partitions = target.partition_by or (write.partition_by if plan.step(CreateTable) else ())
@@ -282,6 +291,26 @@ def _undo(plan: LoadPlan) -> str:
             f"{back} empties the table again; deleting {target.location or plan.spec.write.label} removes it"
         )
     return f"{back} brings back version {target.version} and its watermark, as long as its files are kept"
+
+
+def _files(plan: LoadPlan) -> list[tuple[str, str]]:
+    """Which files are read, and which are not."""
+    seen = plan.source.files if plan.source is not None else None
+    if seen is None:
+        return []
+    names = ", ".join(one.path for one in seen.new[:3]) + (" …" if len(seen.new) > 3 else "")  # noqa: PLR2004 - what fits
+    parts = [
+        f"{counted_words(len(seen.new), 'file')} to read, {size(seen.bytes)}: {names}"
+        if seen.new
+        else "none to read"
+    ]
+    if plan.spec.by_files and seen.known:
+        parts.append(f"{seen.known:,} loaded before")
+    if seen.waiting:
+        parts.append(f"{len(seen.waiting):,} left alone")
+    if seen.settle:
+        parts.append(f"files wait until nobody has written to them for {duration(seen.settle)}")
+    return [("Files", "; ".join(parts))]
 
 
 def _expected(plan: LoadPlan, counted: int | None) -> str:
@@ -332,7 +361,12 @@ def _sides(plan: LoadPlan) -> list[Side]:
         sides.append(Side("First run", first, _sql(plan.first_run_statement), why))
     if plan.incremental_statement is not None:
         title = "Backfill" if plan.decision is Decision.BACKFILL else "Incremental"
-        why = plan.reason if not first else "afterwards, up to the highest value there is by then"
+        upto = (
+            "the files that are new by then"
+            if plan.spec.by_files
+            else "up to the highest value there is by then"
+        )
+        why = plan.reason if not first else f"afterwards, {upto}"
         sides.append(Side(title, not first, _sql(plan.incremental_statement), why))
     return sides
 
@@ -369,8 +403,9 @@ def _step(step: Step, plan: LoadPlan) -> str:
             return f"replace all rows (version {plan.target.version} stays restorable)"
         case ReplaceWindow(window):
             return f"replace the rows in {window}"
-        case Commit(seq, mark):
+        case Commit(seq, mark, files):
             told = f" and the watermark {mark}" if mark else ""
+            told += f" and the record of {counted_words(files.count, 'loaded file')}" if files else ""
             on = f" on version {plan.target.version}" if plan.target.version is not None else ""
             again = (
                 "; then look again, and go on with the next window" if plan.chunk and plan.chunk.left else ""
@@ -411,6 +446,7 @@ def plan_to_dict(plan: LoadPlan) -> dict[str, object]:
         if plan.chunk is None
         else {"number": plan.chunk.number, "left": plan.chunk.left, "goal": str(plan.chunk.goal)},
         "rows": plan.source.count if plan.source else None,
+        "files": _files_to_dict(plan),
         "statements": {side.title: side.sql for side in told.sides},
         "steps": list(told.steps),
         "warnings": list(told.warnings),
@@ -418,4 +454,17 @@ def plan_to_dict(plan: LoadPlan) -> dict[str, object]:
         "schema": [{"sign": one.sign, "column": one.name, "words": one.words} for one in told.changes],
         "hint": told.hint,
         "hash": plan.hash,
+    }
+
+
+def _files_to_dict(plan: LoadPlan) -> dict[str, object] | None:
+    seen = plan.source.files if plan.source is not None else None
+    if seen is None:
+        return None
+    return {
+        "new": [one.path for one in seen.new],
+        "bytes": seen.bytes,
+        "loaded_before": seen.known,
+        "changed": [one.path for one in seen.changed],
+        "left_alone": dict(seen.waiting),
     }

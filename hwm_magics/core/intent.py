@@ -9,6 +9,7 @@ from hwm_magics.core.observed import CommitRecord, Existence, FirstLoad, TargetS
 from hwm_magics.core.query import SourceQuery, Way
 from hwm_magics.core.specs import CursorSpec, LoadSpec, WriteMode
 from hwm_magics.core.window import Low, low_bound
+from hwm_magics.core.words import counted
 from hwm_magics.errors import CursorColumnError
 
 __all__ = ["Intent", "cursor_spec", "intend", "needs_target_maximum", "replaces_rows"]
@@ -204,7 +205,7 @@ def _no_first_run(query: SourceQuery) -> Intent | None:
 
 
 def _no_second_run(spec: LoadSpec, query: SourceQuery) -> tuple[str, ...]:
-    if query.way is not Way.PLAIN or spec.write.mode is not WriteMode.APPEND:
+    if query.way is not Way.PLAIN or spec.write.mode is not WriteMode.APPEND or spec.by_files:
         return ()
     return (f"the next run will be BLOCKED, as nothing says which rows will be new then: {THREE_WAYS}",)
 
@@ -221,7 +222,7 @@ def _by_state(spec: LoadSpec, query: SourceQuery, target: TargetState) -> Intent
     if write.mode is WriteMode.OVERWRITE:
         return _overwrite(spec, query, target)
     last = target.last_load
-    if target.has_rows is False and (last is None or last.watermark is None or target.events):
+    if target.has_rows is False and (last is None or _nothing_held(last, spec) or target.events):
         how = "; ".join(event.text for event in target.events)
         return _no_first_run(query) or Intent(
             Decision.FIRST_RUN,
@@ -240,6 +241,8 @@ def _by_state(spec: LoadSpec, query: SourceQuery, target: TargetState) -> Intent
             before=_mark(query, target),
             notes=("ties at the boundary and late rows follow the query as written",),
         )
+    if spec.by_files:
+        return _from_manifest(spec, target)
     cursor = cursor_spec(spec, query)
     if cursor is None or query.cursor is None:
         if write.mode is WriteMode.APPEND:
@@ -252,6 +255,52 @@ def _by_state(spec: LoadSpec, query: SourceQuery, target: TargetState) -> Intent
             notes=("the query has no watermark: what it reads is its own affair",),
         )
     return _from_mark(spec, query, cursor, target)
+
+
+_SETTLE_FILES = (
+    "run %hwm_watermark --adopt to count all files that are there now as loaded, or reload with "
+    "--force-first-run"
+)
+
+
+def _from_manifest(spec: LoadSpec, target: TargetState) -> Intent:
+    """Go on where the record of loaded files ends; without it nothing tells which files are new."""
+    write, manifest = spec.write, target.manifest
+    told = "; ".join(event.text for event in target.events[:3])
+    if target.replaced is not None:
+        return _block(
+            f"others replaced all rows of {write.label} since its last load ({told}): whether its files should be "
+            "loaded again can't be told",
+            _SETTLE_FILES,
+        )
+    if manifest is None and target.last_load is not None and target.last_load.files is None:
+        return _block(
+            f"{write.label} holds rows, and its last load (version {target.last_load.version}) did not keep which "
+            "files they are of",
+            _SETTLE_FILES,
+        )
+    if manifest is None:
+        gone = bool(target.seq or target.forgotten or target.last_load is not None)
+        why = (
+            "the log that told which files were loaded has expired"
+            if gone
+            else (f"no load of {spec.node} is recorded in its log")
+        )
+        return _block(
+            f"{write.label} holds rows, and {why}: which files of {spec.read.label} are new can't be told",
+            _SETTLE_FILES,
+        )
+    altered = [event.text for event in target.events if event.effect != "adds"]
+    changes = "; ".join(altered[:3])
+    return Intent(
+        Decision.INCREMENTAL,
+        f"{write.label} is at version {target.version}, which holds {counted(len(manifest.files), 'file')}",
+        warnings=(
+            f"others changed the target since the last load, whose files are not read again: {changes}",
+        )
+        if altered
+        else (),
+    )
 
 
 def _overwrite(spec: LoadSpec, query: SourceQuery, target: TargetState) -> Intent:
@@ -461,6 +510,11 @@ def _events(spec: LoadSpec, target: TargetState, warnings: list[str]) -> Intent 
         )
     warnings.append(f"others changed the target since the last load: {told}")
     return None
+
+
+def _nothing_held(last: CommitRecord, spec: LoadSpec) -> bool:
+    """Whether a load that left the target without rows has nothing to go on from, either."""
+    return last.watermark is None and not (spec.by_files and last.files is not None)
 
 
 _ONLY_REMOVE = frozenset(

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Literal
 
 from hwm_magics.core.cursor import CursorType, CursorValue
+from hwm_magics.core.manifest import FileRecord, FilesSeen, Manifest, added_up
 
 
 class Existence(StrEnum):
@@ -122,6 +123,7 @@ class CommitRecord:
         late_columns: Columns that some of the target's rows may lack, the latest last.
         floor: What a person set as loaded; no later window looks below it again. None when nobody did.
         first_load: The first load in chunks that it belongs to; None for every other load.
+        files: The files that it loaded, where these tell what is new; None elsewhere.
     """
 
     version: int
@@ -140,6 +142,7 @@ class CommitRecord:
     late_columns: tuple[LateColumn, ...] = ()
     floor: CursorValue | None = None
     first_load: FirstLoad | None = None
+    files: FileRecord | None = None
 
     @property
     def unfinished(self) -> FirstLoad | None:
@@ -230,6 +233,11 @@ class TargetState:
         """Our node's newest commit that still holds."""
         return self.loads[0] if self.loads else None
 
+    @property
+    def manifest(self) -> Manifest | None:
+        """The files that our node's loads have brought; None when the log does not tell all of them."""
+        return added_up([(load.files, load.committed_at) for load in self.loads])
+
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
@@ -261,6 +269,7 @@ class SourceState:
             windows are counted. None when it was not asked for, or there is no row.
         warnings: Sentences for the plan.
         asked_at: When it was asked, by this machine's clock; the caller sets it.
+        files: For files: which of them will be read, and which are left alone; None for other sources.
     """
 
     identity: SourceIdentity = field(default_factory=SourceIdentity)
@@ -282,3 +291,4 @@ class SourceState:
     lowest: CursorValue | None = None
     warnings: tuple[str, ...] = ()
     asked_at: datetime | None = None
+    files: FilesSeen | None = None

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
+from hwm_magics.core.blocked import Blocked
 from hwm_magics.core.chunks import chunked, misfit
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue
 from hwm_magics.core.decided import Blocker, Chunk, Decision, LoadPlan, Window
+from hwm_magics.core.files import with_files
 from hwm_magics.core.intent import Intent, cursor_spec, intend
 from hwm_magics.core.observed import SourceState, TargetState, Watermark
 from hwm_magics.core.query import CursorExpression, SourceQuery
 from hwm_magics.core.specs import CursorSpec, FuturePolicy, LoadSpec, NullPolicy, WriteMode
 from hwm_magics.core.statement import Param
-from hwm_magics.core.steps import Abilities, Blocked, Planned, plan_steps
+from hwm_magics.core.steps import Abilities, Planned, plan_steps
 from hwm_magics.core.words import counted
 from hwm_magics.errors import CursorColumnError, HwmError
 
@@ -94,6 +96,8 @@ def _with_source(
         notes.append(source.fence)
     _check_identity(target, source, warnings)
     plan = LoadPlan(spec, target, source, intent.decision, intent.reason, before=intent.before)
+    if source.files is not None:
+        plan = with_files(plan, source.files, warnings, notes)
     if cursor is None or query.cursor is None:
         if spec.write.chunk is not None and intent.decision is Decision.FIRST_RUN:
             raise Blocked(

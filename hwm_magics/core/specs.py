@@ -213,6 +213,14 @@ class LoadSpec:
     backfill: tuple[str, str] | None = None
 
     @property
+    def by_files(self) -> bool:
+        """Whether the record of loaded files tells what is new: files are read, and no column inside of them tells.
+
+        A Delta table's files are not its rows: they are written anew by others.
+        """
+        return self.read.path is not None and self.read.cursor is None and self.read.format != "delta"
+
+    @property
     def recognisable(self) -> bool:
         """Whether rows read again can be told from new ones: after a transform, by their keys alone."""
         return self.transform is None or bool(self.write.keys)

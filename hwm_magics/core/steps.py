@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from hwm_magics.core.blocked import Blocked
 from hwm_magics.core.decided import (
     AppendRows,
     ApplyTransform,
-    Blocker,
     CheckSchema,
     Commit,
     CreateTable,
@@ -25,6 +25,7 @@ from hwm_magics.core.decided import (
     Step,
     Window,
 )
+from hwm_magics.core.files import record_after
 from hwm_magics.core.intent import cursor_spec
 from hwm_magics.core.observed import Column, Existence, SourceState, TargetState
 from hwm_magics.core.query import SourceQuery, Way
@@ -54,14 +55,6 @@ class Abilities:
     cluster_fallback: str = "the files are z-ordered after a first run or a full reload"
     parallel_reads: bool = False
     held_rows: int = 0
-
-
-class Blocked(Exception):  # noqa: N818 - it carries a blocker out of the planning functions, and no further
-    """Planning came to a blocker."""
-
-    def __init__(self, message: str, hint: str, error: str = "BlockedError") -> None:
-        super().__init__(message)
-        self.blocker = Blocker(message, hint, error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +184,7 @@ def _later(planned: Planned) -> Statement | None:
     if query.way is Way.PLAIN:
         return (
             None
-            if spec.write.mode is WriteMode.APPEND
+            if spec.write.mode is WriteMode.APPEND and not spec.by_files
             else _rows(planned, None, first_run=False, nulls=False)
         )
     if plan.after is None or cursor is None:
@@ -322,7 +315,7 @@ def _steps(planned: Planned, statement: Statement, change: SchemaChange) -> list
         if recognise is not None:
             steps.append(recognise)
         steps.append(MergeRows(write.keys, write.mode is WriteMode.APPEND_ONCE) if keyed else AppendRows())
-    steps.append(Commit(target.seq + 1, plan.after))
+    steps.append(Commit(target.seq + 1, plan.after, record_after(plan)))
     if write.register_table or (write.table and target.existence is Existence.ABSENT):
         steps.append(RegisterTable(write.register_table or write.table or ""))
     ordered = write.cluster_by if plan.decision.anew or plan.decision is Decision.RESUME else ()

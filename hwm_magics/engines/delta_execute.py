@@ -85,6 +85,7 @@ class Execution:
         self._run = run
         self._counts = counts
         self._schema = stream.schema
+        self._tags = stream.tags
         self._batches = self._counted(stream)
         self._create: CreateTable | None = None
         self._change = SchemaChange()
@@ -189,7 +190,7 @@ class Execution:
             self._batches = recognised(self._batches, None, self._counts, None, None)
 
     def _record(self, step: Commit, kind: str) -> CommitRecord:
-        return record_of(self._plan, step, self._run.run_id, kind, self._change)
+        return record_of(self._plan, step, self._run.run_id, kind, self._change, self._tags)
 
     def _commit(self, step: Commit) -> None:
         run, plan = self._run, self._plan
@@ -197,7 +198,9 @@ class Execution:
         feed = Feed(self._batches, run)
         has_rows = feed.has_rows()
         if self._create is not None:
-            made = replace(self._record(step, "create"), low=None, high=None, watermark=None, first_load=None)
+            made = replace(
+                self._record(step, "create"), low=None, high=None, watermark=None, first_load=None, files=None
+            )
             self._table = _create(self._address, self._create, self._schema, made)
         table = self._table
         if table is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from hwm_magics.core.decided import Commit, Decision, Deduplicate, LoadPlan, RecogniseRows, SchemaChange
 from hwm_magics.core.observed import CommitRecord, FirstLoad, SourceIdentity
 from hwm_magics.core.query import CursorExpression
@@ -26,7 +28,14 @@ def cursor_of(plan: LoadPlan) -> CursorExpression | None:
     return CursorExpression(step.cursor) if step is not None and step.cursor else None
 
 
-def record_of(plan: LoadPlan, step: Commit, run_id: str, kind: str, change: SchemaChange) -> CommitRecord:
+def record_of(
+    plan: LoadPlan,
+    step: Commit,
+    run_id: str,
+    kind: str,
+    change: SchemaChange,
+    tags: Mapping[str, str] | None = None,
+) -> CommitRecord:
     """What a commit says of itself.
 
     Args:
@@ -35,6 +44,7 @@ def record_of(plan: LoadPlan, step: Commit, run_id: str, kind: str, change: Sche
         run_id: The attempt.
         kind: What the commit is.
         change: How the rows differ from the target.
+        tags: What tells the contents of the files that were read from others.
     """
     window = plan.window
     return CommitRecord(
@@ -53,6 +63,7 @@ def record_of(plan: LoadPlan, step: Commit, run_id: str, kind: str, change: Sche
         late_columns=late_columns(plan, change),
         floor=floor_after(plan),
         first_load=FirstLoad(plan.chunk.goal, plan.chunk.number) if plan.chunk is not None else None,
+        files=step.files.tagged(tags or {}) if step.files is not None else None,
     )
 
 
@@ -65,13 +76,16 @@ def kind_of(plan: LoadPlan) -> str:
 def marks_alone(plan: LoadPlan, step: Commit, read: int | None) -> bool:
     """Whether a commit without rows is to carry the mark.
 
-    A chunk's mark always is: the next window begins there, whether or not the source had a row left.
+    A chunk's mark always is: the next window begins there, whether or not the source had a row left. So is the
+    record of files: one without a row, or without a new one, is loaded all the same.
 
     Args:
         plan: The plan.
         step: Its commit.
         read: Rows that the source sent; None when nobody knows.
     """
+    if step.files is not None:
+        return True
     if step.watermark is None:
         return False
     if plan.chunk is not None:

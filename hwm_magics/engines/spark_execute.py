@@ -128,6 +128,7 @@ class Execution:
         self._address = address
         self._plan = plan
         self._stream = stream
+        self._tags = stream.tags
         self._run = run
         self._version = plan.target.version
         self._frame: DataFrame | None = None
@@ -312,7 +313,14 @@ class Execution:
         if self._create is not None:
             self._make(
                 self._create,
-                replace(self._record(step, "create"), low=None, high=None, watermark=None, first_load=None),
+                replace(
+                    self._record(step, "create"),
+                    low=None,
+                    high=None,
+                    watermark=None,
+                    first_load=None,
+                    files=None,
+                ),
             )
         elif self._version is None:
             raise CommitError(
@@ -349,7 +357,7 @@ class Execution:
         return source.high is not None and (before is None or source.high > before.value)
 
     def _record(self, step: Commit, kind: str) -> CommitRecord:
-        return record_of(self._plan, step, self._run.run_id, kind, self._change)
+        return record_of(self._plan, step, self._run.run_id, kind, self._change, self._tags)
 
     def _make(self, step: CreateTable, record: CommitRecord) -> None:
         """Create the empty table; exactly one of several racing loads does."""
@@ -505,7 +513,8 @@ class Execution:
         what is not above it. A commit without rows takes one that is surely above, and the load starts
         again from there.
         """
-        fresh = replace(record, kind="anchor", seq=fresh_sequence(), watermark=None, low=None, high=None)
+        nothing = replace(record, watermark=None, low=None, high=None, files=None)
+        fresh = replace(nothing, kind="anchor", seq=fresh_sequence())
         commit(
             self._session,
             self._address,

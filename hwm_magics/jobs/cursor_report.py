@@ -70,6 +70,8 @@ def _without(spec: LoadSpec, query: SourceQuery) -> Remark:
         return Remark(
             "cursor", "the query compares with the target itself; ties and late rows follow it as written"
         )
+    if spec.by_files:
+        return Remark("cursor", "none: the record of loaded files tells which are new")
     if spec.write.mode is WriteMode.OVERWRITE:
         return Remark("cursor", "none, and mode: overwrite needs none")
     return Remark(

@@ -156,6 +156,8 @@ class _Doctor:
         self, found: Examined, loads: tuple[LoadSpec, ...], names: tuple[str, ...]
     ) -> tuple[frozenset[str], tuple[Need, ...]]:
         found_extras = {ENGINES[spec.engine] for spec in loads if spec.engine in ENGINES}
+        if any(spec.read.path is not None and spec.engine != "spark" for spec in loads):
+            found_extras.add("files")
         packages: dict[str, Need] = {}
         for name in names:
             if name in found.context.connections:

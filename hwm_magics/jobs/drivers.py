@@ -52,6 +52,7 @@ EXTRAS: Mapping[str, tuple[Need, ...]] = {
     "duckdb": (Need("duckdb", "duckdb", "duckdb"),),
     "azure": (Need("azure-identity", "azure.identity", "azure"),),
     "plot": (Need("matplotlib", "matplotlib", "plot"),),
+    "files": (Need("duckdb", "duckdb", "files"),),
     "keyring": (Need("keyring", "keyring", "keyring"),),
     "spark": (Need("pyspark", "pyspark", "spark"), Need("delta-spark", "delta", "spark")),
     "jobs": (
@@ -65,8 +66,8 @@ EXTRAS: Mapping[str, tuple[Need, ...]] = {
 }
 """What each extra brings. ``s3`` brings nothing: delta-rs has a client of its own."""
 
-ENGINES: Mapping[str, str] = {"spark": "spark"}
-"""The extra that an engine needs."""
+ENGINES: Mapping[str, str] = {"spark": "spark", "files": "files"}
+"""The extra that an engine needs, and that files need as a source."""
 
 _OF_TYPES = {
     "postgres": "postgres", "odbc": "odbc", "sql_server": "sqlserver", "s3": "s3", "oracle": "oracle",

@@ -11,12 +11,21 @@ from typing import TYPE_CHECKING
 from hwm_magics.connections.secrets import scrub
 from hwm_magics.core.commit_info import written
 from hwm_magics.core.moments import has_zone, moment, span
+from hwm_magics.core.words import counted
 
 if TYPE_CHECKING:
     from hwm_magics.app import TargetStatus
     from hwm_magics.core.observed import CommitRecord
 
-__all__ = ["Table", "connections_table", "history_table", "record_to_dict", "status_table", "status_to_dict"]
+__all__ = [
+    "Table",
+    "connections_table",
+    "history_table",
+    "record_to_dict",
+    "settled_words",
+    "status_table",
+    "status_to_dict",
+]
 
 _WIDEST = 130
 _CELL = "text-align:left;vertical-align:top;padding:.1em 1em .1em 0"
@@ -118,6 +127,8 @@ def status_table(statuses: Sequence[TargetStatus], now: datetime | None = None) 
     zoned = True
     for each in statuses:
         mark = f"{each.watermark.column} = {each.watermark}" if each.watermark is not None else "none"
+        if each.files is not None:
+            mark = counted(each.files, "file")
         if each.watermark is not None and each.watermark.origin == "data":
             mark += " (from the data)"
         time = moment(each.watermark.value) if each.watermark is not None else None
@@ -175,13 +186,30 @@ def history_table(records: Sequence[CommitRecord], title: str = "Loads, newest f
             each.node,
             each.told,
             _rows_written(each.metrics),
-            "" if each.watermark is None else str(each.watermark),
+            _mark(each),
             each.run_id,
         )
         for each in records
     ]
     headings = ("version", "committed (UTC)", "node", "kind", "rows", "watermark", "run id")
     return Table(title, headings, tuple(rows), "no load of ours is recorded")
+
+
+def _mark(record: CommitRecord) -> str:
+    """What a load says of how far it came: its watermark, or its files."""
+    if record.watermark is not None:
+        return str(record.watermark)
+    files = record.files
+    return f"{files.new:,} new of {counted(files.count, 'file')}" if files is not None else ""
+
+
+def settled_words(record: CommitRecord) -> str:
+    """What a mark that was set says, as a sentence."""
+    if record.files is not None:
+        return f"{counted(record.files.count, 'file')} count as loaded now (version {record.version})"
+    mark = record.watermark
+    told = f"{mark.column} = {mark}" if mark is not None else "none"
+    return f"the watermark is now {told} (version {record.version})"
 
 
 def connections_table(
@@ -228,6 +256,7 @@ def status_to_dict(status: TargetStatus) -> dict[str, object]:
         "watermark": None
         if mark is None
         else {"column": mark.column, "value": str(mark), "origin": mark.origin},
+        "files": status.files,
         "last": None if status.last is None else record_to_dict(status.last),
         "events": [scrub(event) for event in status.events],
     }
@@ -251,6 +280,7 @@ def record_to_dict(record: CommitRecord) -> dict[str, object]:
         "low": None if record.low is None else str(record.low),
         "high": None if record.high is None else str(record.high),
         "watermark": None if record.watermark is None else str(record.watermark),
+        "files": None if record.files is None else {"new": record.files.new, "loaded": record.files.count},
         "source": scrub(record.source.text),
         "metrics": {
             key: value for key, value in record.metrics.items() if isinstance(value, int | float | str)

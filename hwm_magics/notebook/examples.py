@@ -132,6 +132,21 @@ write:
 """,
         ),
         (
+            "files",
+            "files that land in a folder, each once (put some CSV files into lake/landing first)",
+            """\
+%%hwm_load job
+read:
+  connection: lake
+  path: landing/*.csv             # csv, json or parquet; ** for folders of any depth
+  options: {settle: 0s}           # 1 min without it: files that may still be written to wait
+write:
+  connection: lake
+  path: raw/landed
+  mode: append
+""",
+        ),
+        (
             "params",
             "values from the command line, the notebook or the cell",
             """\

@@ -70,7 +70,7 @@ class TargetMagics(Magics):
         """Show a load's watermark, or settle it by hand."""
         from hwm_magics.jobs.context import only
         from hwm_magics.jobs.report import next_load
-        from hwm_magics.jobs.tables import status_table
+        from hwm_magics.jobs.tables import settled_words, status_table
 
         if options.adopt and options.value is not None:
             raise ConfigError("--set and --adopt contradict each other", hint="give one of them")
@@ -78,9 +78,7 @@ class TargetMagics(Magics):
         if options.adopt or options.value is not None:
             load = only(loads, "a watermark belongs to one node")
             record = context.workspace.set_watermark(load, options.value)
-            mark = record.watermark
-            told = f"{mark.column} = {mark}" if mark is not None else "none"
-            say(f"{record.node}: the watermark is now {told} (version {record.version})")
+            say(f"{record.node}: {settled_words(record)}")
             say(next_load(context.workspace, load))
             return None
         return status_table([context.workspace.status(load) for load in loads])

@@ -7,7 +7,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from hwm_magics.core.cursor import CursorValue, Scalar
-from hwm_magics.core.observed import SourceState
+from hwm_magics.core.manifest import Manifest
+from hwm_magics.core.observed import Column, SourceState
 from hwm_magics.core.statement import Param, Statement
 from hwm_magics.stream import BatchStream, SparkRead
 
@@ -31,6 +32,8 @@ class SourceRequest:
         lowest: Whether the lowest cursor value is wanted, too.
         goal: Of a first load that goes on: where it ends. Only the lowest value above ``low`` is asked for then,
             up to there.
+        target_columns: The target's columns, where the rows are to be of their types: files may not tell them.
+        manifest: For files without a cursor column: those that the target holds; None where all are read.
     """
 
     query: SourceQuery
@@ -41,6 +44,8 @@ class SourceRequest:
     keys: tuple[str, ...] = ()
     lowest: bool = False
     goal: CursorValue | None = None
+    target_columns: tuple[Column, ...] = ()
+    manifest: Manifest | None = None
 
 
 class Source(Protocol):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,11 +13,15 @@ from typing import TYPE_CHECKING
 from hwm_magics.connections.base import StorageConnection
 from hwm_magics.connections.hadoop import hand_over, spark_uri
 from hwm_magics.connections.local import LocalConnection
-from hwm_magics.core.observed import SourceIdentity
+from hwm_magics.core.file_options import FileOptions
+from hwm_magics.core.manifest import LoadedFile
+from hwm_magics.core.observed import Column, SourceIdentity
 from hwm_magics.core.specs import ReadSpec
-from hwm_magics.errors import ConfigError, QueryError
+from hwm_magics.errors import ConfigError, QueryError, UnsupportedByEngineError
 from hwm_magics.sources.dialects.base import Ask, Dialect
 from hwm_magics.sources.dialects.others import Spark
+from hwm_magics.sources.file_storage import open_storage
+from hwm_magics.sources.files import FilesSource
 from hwm_magics.sources.sql import SqlSource
 from hwm_magics.sources.sql_spark import SparkDriver
 from hwm_magics.spark.failures import condition, first_line
@@ -24,7 +29,7 @@ from hwm_magics.spark.failures import condition, first_line
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-__all__ = ["open_files", "spark_uri"]
+__all__ = ["open_files"]
 
 DEFAULTS: Mapping[str, Mapping[str, str]] = {
     # A row that doesn't fit is an error: Spark would turn it into NULLs, and a file whose header differs from
@@ -44,7 +49,9 @@ DEFAULTS: Mapping[str, Mapping[str, str]] = {
 }
 """Options of Spark's readers; ``read.options`` takes precedence."""
 
-_OURS = frozenset({"schema", "fetch_size", "max_text_size"})
+_OURS = frozenset({"schema", "fetch_size", "max_text_size", "settle", "changed", "timezone"})
+_LISTED = frozenset({"csv", "json", "parquet", "orc"})
+_GLOB = re.compile(r"[*?\[\]{}\\]")
 _PLACES = frozenset({"path", "paths"})
 
 _users: Counter[str] = Counter()
@@ -53,11 +60,17 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class _Files(Spark):
-    """Spark SQL over files, whose identity is their place and not a catalog."""
+    """Spark SQL over files, whose identity is their place and not a catalog.
+
+    Attributes:
+        strong: What names the place for good; "" where it is a folder of some machine.
+    """
+
+    strong: str = ""
 
     def identity(self, ask: Ask, place: str) -> SourceIdentity:
         del ask
-        return SourceIdentity(text=place)
+        return SourceIdentity(self.strong, text=place)
 
 
 @dataclass(slots=True)
@@ -65,11 +78,37 @@ class FilesDriver(SparkDriver):
     """Files under a temporary view, which is dropped when nobody reads them any more.
 
     Attributes:
-        view: The view's name.
+        view: The view's name; "" before there is one.
+        read: What is read.
+        storage: Where the files lie.
     """
 
     view: str = ""
     dialect: Dialect = field(default_factory=lambda: _Files("spark"))
+    read: ReadSpec | None = None
+    storage: StorageConnection | None = None
+
+    def take(
+        self, new: Sequence[LoadedFile], known: Sequence[Column]
+    ) -> tuple[str, tuple[tuple[str, int], ...]]:
+        """See :meth:`~hwm_magics.sources.files.FilesDriver.take`."""
+        read, storage = self.read, self.storage
+        if read is None or storage is None or read.relation is None:  # pragma: no cover - given by open_files
+            msg = "files without a storage"
+            raise AssertionError(msg)
+        if new:
+            frame = _frame(self.session, storage, read, [_uri_of(storage, one.path) for one in new], known)
+        else:
+            frame = _empty(self.session, known)
+        self._show(frame, read.relation)
+        return ("as declared by options.schema" if "schema" in read.options else "as Spark tells them"), ()
+
+    def _show(self, frame: DataFrame, view: str) -> None:
+        """Have the view stand for a frame."""
+        with _lock:
+            _users[view] += view != self.view
+            frame.createOrReplaceTempView(view)
+        self.view = view
 
     def close(self) -> None:
         """The session is the notebook's; the view is ours."""
@@ -99,32 +138,83 @@ def open_files(storage: StorageConnection, read: ReadSpec, session: SparkSession
     view = read.relation
     if view is None or read.path is None:
         raise ConfigError("read has no path", hint="write read.path")
+    options = FileOptions.of(read, engine="spark")
+    if options.file_column is not None:
+        raise UnsupportedByEngineError(
+            "read.options.file_column: the Spark engine adds no column for a file's name",
+            hint="use engine: pandas",
+        )
+    if read.cursor is None and read.format in _LISTED:
+        files = open_storage(storage)
+        dialect = _Files("spark", strong=files.strong)
+        place = f"{read.format} files at {files.place}"
+        table = FilesDriver(session, place, dialect=dialect, read=read, storage=storage)
+        return FilesSource(
+            table, read, options.timezone, of_spark=True, files=files, options=options, table=table
+        )
+    if named := sorted({"settle", "changed"} & set(read.options)):
+        raise UnsupportedByEngineError(
+            f"read.options.{named[0]}: with a cursor column, and of Delta tables, Spark reads all files that it finds",
+            hint="leave it away, or use engine: pandas",
+        )
     uri = spark_uri(storage, read.path)
+    driver = FilesDriver(session, f"{read.format} files at {uri}")
+    driver._show(_frame(session, storage, read, [uri], ()), view)  # noqa: SLF001 - of this module
+    return SqlSource(driver, read, options.timezone, of_spark=True)
+
+
+def _uri_of(storage: StorageConnection, path: str) -> str:
+    """One file's address. Spark takes some letters of a name for a pattern."""
+    if _GLOB.search(path):
+        raise UnsupportedByEngineError(
+            f"{path}: Spark would take its name for a pattern", hint="rename it, or use engine: pandas"
+        )
+    return spark_uri(storage, path)
+
+
+def _empty(session: SparkSession, known: Sequence[Column]) -> DataFrame:
+    """No rows, with the target's columns."""
+    columns = ", ".join(
+        f"CAST(NULL AS {_sql_type(each)}) AS `{each.name.replace('`', '``')}`" for each in known
+    )
+    return session.sql(f"SELECT {columns} WHERE 1 = 0")
+
+
+def _sql_type(column: Column) -> str:
+    return {"long": "BIGINT", "short": "SMALLINT", "byte": "TINYINT", "integer": "INT"}.get(
+        column.type, column.type
+    )
+
+
+def _frame(
+    session: SparkSession,
+    storage: StorageConnection,
+    read: ReadSpec,
+    uris: list[str],
+    known: Sequence[Column],
+) -> DataFrame:
     reach = "" if isinstance(storage, LocalConnection) else hand_over(storage, session)
-    frame = _frame(session, read, uri, reach)
-    with _lock:
-        _users[view] += 1
-        frame.createOrReplaceTempView(view)
-    place = f"{read.format} files at {uri}"
-    return SqlSource(FilesDriver(session, place, view=view), read, of_spark=True)
-
-
-def _frame(session: SparkSession, read: ReadSpec, uri: str, reach: str) -> DataFrame:
+    uri = uris[0] if len(uris) == 1 else f"{len(uris):,} places, {uris[0]} the first"
     given = {key: str(value) for key, value in read.options.items() if key not in _OURS}
     if places := sorted(_PLACES & {key.lower() for key in given}):
         raise ConfigError(
             f"read.options.{places[0]} can't be used: files are read below the connection's root",
             hint="write read.path",
         )
-    known = {key.lower() for key in given}
-    options = {key: value for key, value in DEFAULTS[read.format].items() if key.lower() not in known} | given
+    set_already = {key.lower() for key in given}
+    defaults = DEFAULTS[read.format].items()
+    options = {key: value for key, value in defaults if key.lower() not in set_already} | given
     reader = session.read.format(read.format)
     schema = read.options.get("schema")
     if schema is not None:
         reader = reader.schema(str(schema))
         options.pop("inferSchema", None)
     try:
-        return reader.options(**options).load(uri)
+        frame = reader.options(**options).load(uris)
+        guided = _guided(frame, known) if schema is None and read.format in ("csv", "json") else ""
+        if guided:
+            options.pop("inferSchema", None)
+            frame = session.read.format(read.format).schema(guided).options(**options).load(uris)
     except Exception as error:
         hint = "check the path and the format; files that begin with _ or . are passed over"
         if condition(error) == "UNABLE_TO_INFER_SCHEMA":
@@ -136,3 +226,14 @@ def _frame(session: SparkSession, read: ReadSpec, uri: str, reach: str) -> DataF
         raise QueryError(
             f"{read.format} files at {uri} can't be read: {first_line(error)}", hint=hint
         ) from error
+    return frame
+
+
+def _guided(frame: DataFrame, known: Sequence[Column]) -> str:
+    """The inferred columns with the target's types, where these differ; "" where they do not."""
+    there = {column.name: column for column in known}
+    fields = [(each.name, each.dataType.simpleString(), each.name in there) for each in frame.schema]
+    types = [(name, _sql_type(there[name]) if held else kind, kind) for name, kind, held in fields]
+    if all(one.lower() == other.lower() for _, one, other in types):
+        return ""
+    return ", ".join(f"`{name.replace('`', '``')}` {kind}" for name, kind, _ in types)

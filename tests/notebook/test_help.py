@@ -151,10 +151,16 @@ def test_an_example_loads_the_shop_and_what_a_day_brings(shop_shell, tmp_path, e
     shell, shop = shop_shell
     if example.name == "backfill":
         assert shell(next(each.cell for each in EXAMPLES if each.name == "upsert")).error is None
+    land = tmp_path / "lake" / "landing"
+    if example.name == "files":
+        land.mkdir(parents=True)
+        (land / "a.csv").write_text("id,word\n1,one\n")
     first = shell(example.cell)
     assert first.error is None, first.everything
     before = rows(tmp_path / "lake") if (tmp_path / "lake").exists() else {}
     shop.a_day_passes("shop.db", new=20, changed=10)
+    if example.name == "files":
+        (land / "b.csv").write_text("id,word\n2,two\n")
     second = shell(example.cell)
     assert second.error is None, second.everything
     after = rows(tmp_path / "lake") if (tmp_path / "lake").exists() else {}

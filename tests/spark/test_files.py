@@ -7,7 +7,7 @@ from deltalake import DeltaTable
 
 import hwm_magics
 from hwm_magics.core.explain import explain
-from hwm_magics.errors import ConfigError, QueryError, UnsupportedByEngineError
+from hwm_magics.errors import BlockedError, ConfigError, QueryError, UnsupportedByEngineError
 
 pytestmark = pytest.mark.usefixtures("spark")
 
@@ -102,23 +102,60 @@ def test_a_parquet_file_with_a_new_column_brings_it(landing, spark):
     assert [row["note"] for row in rows(landing)] == [None, "new"]
 
 
-def test_without_a_cursor_column_files_are_loaded_whole(landing):
+def whole(kind="csv", path="events/*.csv", more=", settle: 0s", write=""):
+    """A load of whole files."""
+    read = f"{{connection: landing, format: {kind}, path: '{path}', options: {{changed: error{more}}}}}"
+    return f"read: {read}\nwrite: {{connection: lake, path: events{write}}}\n"
+
+
+def test_without_a_cursor_column_each_file_is_loaded_once(landing, spark):
     put(landing, "a.csv", 1, 2)
-    whole = text().replace(", incremental: {column: at}", "")
-    assert hwm_magics.load(whole.replace("append", "overwrite")).rows_written == 2
+    first = hwm_magics.load(whole(), engine="spark")
+    assert first.rows_written == 2
+    assert hwm_magics.plan(whole(), engine="spark").decision == "NO CHANGES"
     put(landing, "b.csv", 3)
-    once = whole.replace("mode: append", "mode: append_once, keys: [id]")
-    assert hwm_magics.load(once).rows_written == 1
+    put(landing, "c.csv.tmp", 9)
+    put(landing, "none.csv")
+    second = hwm_magics.load(whole(), engine="spark")
+    assert (second.rows_written, len(second.warnings)) == (1, 0)
+    assert hwm_magics.load(whole(), engine="spark").status == "nothing_new"
+    put(landing, "a.csv", 1)
+    with pytest.raises(BlockedError, match=r"changed since loaded: events/a\.csv"):
+        hwm_magics.load(whole(), engine="spark")
+    assert [row["id"] for row in rows(landing)] == [1, 2, 3]
+    assert not [view.name for view in spark.catalog.listTables() if view.name.startswith("files_")]
+
+
+def test_the_record_of_loaded_files_is_for_both_engines(landing):
+    for number, engine in enumerate(("pandas", "spark", "pandas", "spark"), 1):
+        put(landing, f"{number}.csv", number)
+        assert hwm_magics.load(whole(), engine=engine).rows_written == 1, engine
+    assert [row["id"] for row in rows(landing)] == [1, 2, 3, 4]
+    (landing / "events" / "5.csv").write_text("id,name,at\n5,55,2024-06-05 10:00:00\n")
+    assert hwm_magics.load(whole(), engine="spark").rows_written == 1
+    assert rows(landing)[-1]["name"] == "55"
+
+
+def test_upserts_and_overwrites_keep_the_record_too(landing):
+    put(landing, "a.csv", 1, 2)
+    once = whole(write=", mode: append_once, keys: [id]")
+    assert hwm_magics.load(whole(write=", mode: overwrite"), engine="spark").rows_written == 2
+    put(landing, "b.csv", 2, 3)
+    assert hwm_magics.load(once, engine="spark").rows_written == 1
+    assert [row["id"] for row in rows(landing)] == [1, 2, 3]
 
 
 def test_what_files_cannot_do_is_said_with_what_to_do_instead(landing):
     put(landing, "a.csv", 1)
-    with pytest.raises(ConfigError, match=r"which files were loaded is not kept.*overwrite, or append_once"):
-        hwm_magics.load(text().replace(", incremental: {column: at}", ""))
-    with pytest.raises(UnsupportedByEngineError, match="reads no files"):
-        hwm_magics.load(text(), engine="pandas")
-    with pytest.raises(ConfigError, match="write engine: spark"):
-        hwm_magics.load("engine: pandas\n" + text())
+    with pytest.raises(UnsupportedByEngineError, match="Spark reads all files that it finds"):
+        hwm_magics.load(text(more=", options: {settle: 5m}"))
+    with pytest.raises(UnsupportedByEngineError, match="no column for a file's name"):
+        hwm_magics.load(whole(more=", file_column: f"), engine="spark")
+    with pytest.raises(ConfigError, match="pandas engine only"):
+        hwm_magics.load(whole(more=", types: {id: long}"), engine="spark")
+    (landing / "events" / "x[1].csv").write_text("id\n1\n")
+    with pytest.raises(UnsupportedByEngineError, match="take its name for a pattern"):
+        hwm_magics.load(whole(), engine="spark")
     with pytest.raises(ConfigError, match=r"'\.\.'"):
         hwm_magics.load(text(path="../secret.csv"))
     with pytest.raises(ConfigError, match=r"options\.path"):

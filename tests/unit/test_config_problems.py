@@ -423,7 +423,15 @@ class TestRules:
     @pytest.mark.parametrize(
         ("given", "path", "words"),
         [
-            ("path: '*.csv'", "read.incremental", "a column in them must say how new a row is"),
+            ("path: t, format: delta", "read.incremental", "a column must say how new a row is"),
+            ("path: '*.csv', options: {settle: soon}", "read.options.settle", "is no duration"),
+            (
+                "path: '*.csv', options: {changed: maybe}",
+                "read.options.changed",
+                "write error, load or ignore",
+            ),
+            ("path: '*.csv', options: {changed: load}", "read.options.changed", "would double"),
+            ("path: '*.csv', options: {types: 3}", "read.options.types", "write column: type"),
             (
                 "path: landing, incremental: {column: u}",
                 "read.format",
@@ -439,10 +447,6 @@ class TestRules:
     def test_files_are_judged_by_what_can_be_read_of_them(self, given, path, words):
         found = problems(reading(given))[0]
         assert (found.path, words in found.message) == (path, True)
-
-    def test_files_are_for_spark(self):
-        found = one("engine: pandas\n" + reading("path: a.csv, incremental: {column: u}"))
-        assert (found.path, "write engine: spark" in found.message) == ("engine", True)
 
 
 class TestBetweenNodes:

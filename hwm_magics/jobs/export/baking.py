@@ -30,7 +30,7 @@ class Baked:
     Attributes:
         text: Its YAML.
         nodes: Its loads, in their order; empty when only the notebook's code can tell.
-        engines: The engines that they name.
+        engines: The engines that they name, and ``files`` where some read files.
         modules: The modules of their transforms.
     """
 
@@ -81,7 +81,8 @@ class Baking:
         return Baked(
             text,
             tuple(replace(node, depends_on=tuple(n for n in node.depends_on if n in here)) for node in nodes),
-            frozenset(load.engine for load in loads),
+            frozenset(load.engine for load in loads)
+            | {"files" for load in loads if load.read.path is not None and load.engine != "spark"},
             tuple(
                 load.transform.partition(":")[0] for load in loads if load.transform and ":" in load.transform
             ),
