@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from hwm_magics.connections.registry import Connections
+    from hwm_magics.stream import BatchStream
 
 __all__ = ["MOST_RETRIES", "Prepared", "TargetStatus", "Workspace"]
 
@@ -219,7 +220,10 @@ class Workspace:
                 asked = None
                 if intent.blocker is None:
                     asked_at = self.now()
-                    asked = replace(source.observe(_request(spec, query, intent, values)), asked_at=asked_at)
+                    request = _request(spec, query, intent, values)
+                    if not engine.capabilities.parallel_reads:
+                        request = replace(request, partition=spec.read.partition)
+                    asked = replace(source.observe(request), asked_at=asked_at)
                     self.failpoint("after_clock")
                 tell({"hwm.target.existence": target.state.existence.value})
             with telemetry.span("hwm.plan", {"hwm.node": spec.node}) as tell:
@@ -516,9 +520,15 @@ def _execute(ready: Prepared, run: RunContext) -> LoadResult:
         )
     with telemetry.span("hwm.execute", {"hwm.node": plan.spec.node}) as tell:
         rows = ready.source.spark_read(reading.statement) if _reads_by_itself(ready) else None
-        result = ready.target.execute(plan, rows or ready.source.open(reading.statement), run)
+        result = ready.target.execute(plan, rows or _opened(ready.source, reading), run)
         tell({"hwm.rows.read": result.rows_read, "hwm.rows.written": result.rows_written})
     return replace(result, warnings=plan.warnings + result.warnings)
+
+
+def _opened(source: Source, reading: ReadRows) -> BatchStream:
+    if reading.parts is None:
+        return source.open(reading.statement)
+    return source.open_parts(reading.statement, reading.parts)
 
 
 def _reads_by_itself(ready: Prepared) -> bool:

@@ -32,6 +32,7 @@ from hwm_magics.core.specs import Boundary, FuturePolicy, NullPolicy, SchemaPoli
 
 __all__ = [
     "FILE_FORMATS",
+    "AutoPartition",
     "Engine",
     "FirstRunModel",
     "Format",
@@ -162,6 +163,23 @@ class PartitionModel(Strict):
     count: Whole | None = Field(None, description="How many parts.")
 
 
+class AutoPartition(PartitionModel):
+    """``read.partition: auto``: the plan chooses."""
+
+
+def _or_auto(value: object) -> object:
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, str) and not isinstance(value, Secret) and value.strip().lower() == "auto":
+        return AutoPartition(column=None, count=None)
+    raise SettingError(
+        f"it must be auto, or a block of settings (column: …, count: …), and this is {show_value(value)}"
+    )
+
+
+_partition = BeforeValidator(_guarded(_or_auto))
+
+
 class ReadOptionsModel(BaseModel):
     """``read.options``: what is known here; everything else goes to the source."""
 
@@ -187,8 +205,8 @@ class ReadModel(Strict):
     incremental: Annotated[IncrementalModel | None, block("column: …")] = Field(
         None, description="How to tell what is new."
     )
-    partition: Annotated[PartitionModel | None, block("column: …, count: …")] = Field(
-        None, description="Reading in parallel parts (Spark engine)."
+    partition: Annotated[PartitionModel | None, _partition] = Field(
+        None, description="Reading in parallel parts: `auto`, or a block with `column` and `count`."
     )
     options: Annotated[ReadOptionsModel | None, block("key: value")] = Field(
         None, description="Options for the source."

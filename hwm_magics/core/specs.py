@@ -87,12 +87,17 @@ class Partition:
     """How a read is split into parallel parts.
 
     Attributes:
-        column: The column to split by: a number, a date or a time.
-        count: How many parts.
+        column: The column to split by: a number, a date or a time; None to have it chosen, if it is worth it.
+        count: How many parts; 0 to have that chosen, too.
     """
 
-    column: str
+    column: str | None
     count: int
+
+    @property
+    def auto(self) -> bool:
+        """Whether the plan chooses."""
+        return self.column is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from hwm_magics.core.cursor import CursorValue, Scalar
+from hwm_magics.core.decided import ReadParts
 from hwm_magics.core.observed import SourceState
+from hwm_magics.core.specs import Partition
 from hwm_magics.core.statement import Param, Statement
 from hwm_magics.stream import BatchStream, SparkRead
 
@@ -31,6 +33,7 @@ class SourceRequest:
         lowest: Whether the lowest cursor value is wanted, too.
         goal: Of a first load that goes on: where it ends. Only the lowest value above ``low`` is asked for then,
             up to there.
+        partition: How the rows are to be read in parts through this process; None for one part.
     """
 
     query: SourceQuery
@@ -41,6 +44,7 @@ class SourceRequest:
     keys: tuple[str, ...] = ()
     lowest: bool = False
     goal: CursorValue | None = None
+    partition: Partition | None = None
 
 
 class Source(Protocol):
@@ -73,6 +77,22 @@ class Source(Protocol):
         """Run one statement and stream its rows.
 
         Column names, their order and types are those that :meth:`observe` gave for the same query.
+
+        Raises:
+            QueryError: The statement is refused.
+            BlockedError: The source has forgotten changes since it was observed.
+        """
+        ...
+
+    def open_parts(self, statement: Statement, parts: ReadParts) -> BatchStream:
+        """Read the rows of a statement in parts side by side, as one stream.
+
+        The stream holds back whoever reads faster than its rows are taken. An error in one part is the stream's;
+        :meth:`~hwm_magics.stream.BatchStream.close` stops all parts, and closes what was opened for them.
+
+        Args:
+            statement: The statement that gives all rows.
+            parts: The same rows in parts, for a request with ``partition``.
 
         Raises:
             QueryError: The statement is refused.
