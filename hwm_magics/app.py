@@ -24,6 +24,7 @@ from hwm_magics.core.query import CursorExpression, SourceQuery, Way, prepare
 from hwm_magics.core.specs import LoadSpec, ReadSpec
 from hwm_magics.core.statement import Param
 from hwm_magics.core.steps import Abilities
+from hwm_magics.core.window import looks_back
 from hwm_magics.engines.base import Engine, Failpoint, OpenTarget, Progress, RunContext
 from hwm_magics.errors import (
     BlockedError,
@@ -481,6 +482,7 @@ def _target_values(query: SourceQuery, target: OpenTarget, intent: Intent) -> tu
 
 def _request(spec: LoadSpec, query: SourceQuery, intent: Intent, values: tuple[Param, ...]) -> SourceRequest:
     cursor = spec.read.cursor
+    settings = cursor_spec(spec, query) if query.way in (Way.WINDOW, Way.PARAMETERS) else None
     return SourceRequest(
         query,
         intent.first_run,
@@ -490,6 +492,7 @@ def _request(spec: LoadSpec, query: SourceQuery, intent: Intent, values: tuple[P
         keys=spec.write.keys,
         lowest=spec.write.chunk is not None and intent.decision is Decision.FIRST_RUN,
         goal=intent.resumes.goal if intent.resumes is not None else None,
+        looks_back=looks_back(settings, recognisable=spec.recognisable) if settings is not None else None,
     )
 
 

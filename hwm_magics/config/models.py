@@ -28,7 +28,7 @@ from hwm_magics.config.fields import (
     of,
 )
 from hwm_magics.connections.secrets import Secret
-from hwm_magics.core.specs import Boundary, FuturePolicy, NullPolicy, SchemaPolicy, WriteMode
+from hwm_magics.core.specs import Boundary, FencePolicy, FuturePolicy, NullPolicy, SchemaPolicy, WriteMode
 
 __all__ = [
     "FILE_FORMATS",
@@ -154,6 +154,9 @@ class IncrementalModel(Strict):
     unit: Text | None = Field(None, description="The unit of `lookback`: hour, day, month, year.")
     state_key: Text | None = Field(None, description="Accepted, without effect: the mark is in the target.")
     date_format: Text | None = Field(None, description="The strptime format of a text cursor.")
+    fence: Annotated[FencePolicy, choice(FencePolicy)] | None = Field(
+        None, description="Whether a load stops below what open transactions may still add (PostgreSQL)."
+    )
 
 
 class PartitionModel(Strict):

@@ -25,6 +25,7 @@ from hwm_magics.core.cursor import Scalar
 from hwm_magics.core.specs import (
     Boundary,
     CursorSpec,
+    FencePolicy,
     FuturePolicy,
     NullPolicy,
     Partition,
@@ -55,6 +56,7 @@ class Cursor:
     nulls: NullPolicy | None = None
     lookback: timedelta | None = None
     date_format: str | None = None
+    fence: FencePolicy | None = None
 
     def spec(self) -> CursorSpec:
         """The cursor as core knows it; the column must be there."""
@@ -200,6 +202,7 @@ def _cursor(model: IncrementalModel, path: Path, report: Report, note: Report) -
         model.nulls,
         lookback,
         _date_format(model.date_format, (*path, "date_format"), report),
+        model.fence,
     )
 
 

@@ -284,6 +284,7 @@ class SourceState:
         unique_keys: Whether the source guarantees that the declared keys are unique and not NULL;
             None when that can't be told.
         fence: What bounds ``high`` besides the clock, in words; "".
+        until: Nothing above this may be read, be it the clock less ``settle`` or a fence; None for no such bound.
         projection: The select expressions that give ``columns`` in types that Delta Lake has (a
             uuid as text, say); None when the columns arrive fit as they are.
         later_projection: The same for ``later_columns``.
@@ -313,6 +314,7 @@ class SourceState:
     unique_keys: bool | None = None
     fence: str = ""
     lowest: CursorValue | None = None
+    until: CursorValue | None = None
     split: Split | None = None
     warnings: tuple[str, ...] = ()
     asked_at: datetime | None = None

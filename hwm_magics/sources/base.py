@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -34,6 +35,7 @@ class SourceRequest:
         goal: Of a first load that goes on: where it ends. Only the lowest value above ``low`` is asked for then,
             up to there.
         partition: How the rows are to be read in parts through this process; None for one part.
+        looks_back: How far below its mark the next load will look again; None where no fence is of use.
     """
 
     query: SourceQuery
@@ -45,6 +47,7 @@ class SourceRequest:
     lowest: bool = False
     goal: CursorValue | None = None
     partition: Partition | None = None
+    looks_back: timedelta | None = None
 
 
 class Source(Protocol):

@@ -11,6 +11,7 @@ import duckdb
 import psycopg
 import pytest
 from deltalake import DeltaTable
+from traps.proxy import CuttingProxy
 
 import hwm_magics
 from hwm_magics.connections.postgres import PostgresConnection
@@ -18,7 +19,7 @@ from hwm_magics.connections.secrets import Secret
 from hwm_magics.core.decided import ReadParts, ReadRows, Window
 from hwm_magics.core.query import prepare
 from hwm_magics.core.specs import Partition, ReadSpec, WriteSpec
-from hwm_magics.errors import LoadCancelled, QueryError, SourceConnectionError
+from hwm_magics.errors import LoadCancelled, QueryError, SourceConnectionError, SourceError
 from hwm_magics.sources.base import SourceRequest
 from hwm_magics.sources.dialects.tsql import TSql
 from hwm_magics.sources.factory import open_source
@@ -327,6 +328,22 @@ def test_a_connection_that_ends_fails_the_load(table, settings, tmp_path):
         made.at_mid_read(kill)
     assert (made.version(), readers()) == (version, [])
     assert made.run().rows_written == ROWS
+
+
+def test_a_line_that_is_cut_amid_the_parts_fails_the_load(table, tmp_path):
+    with table.connect() as connection:
+        connection.execute("ALTER TABLE t ADD w text")
+        connection.execute("UPDATE t SET w = repeat(md5(id::text), 50)")
+    with CuttingProxy(table.host, table.port, limit=600_000) as proxy:
+        settings = {"type": "postgres", "url": table.url.replace(f":{table.port}/", f":{proxy.port}/")}
+        made = Load(settings, tmp_path, partition={"column": "id", "count": 6})
+        with pytest.raises(SourceError):
+            made.run()
+        assert proxy.cut.is_set()
+        assert readers() == []
+        proxy.heal()
+        assert made.run().rows_written == ROWS
+    assert made.ids() == list(range(1, ROWS + 1))
 
 
 def test_a_cancel_stops_all_parts(table, settings, tmp_path):

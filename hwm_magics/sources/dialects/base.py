@@ -15,7 +15,7 @@ from hwm_magics.errors import CursorColumnError, SchemaMismatchError
 from hwm_magics.sources.rendering import Bound, bind_by_text
 from hwm_magics.sources.wire import Described, UnmappedError, Wire, as_is
 
-__all__ = ["Ask", "Clock", "Dialect", "Pages", "TableFacts", "refused_cursor"]
+__all__ = ["Ask", "Clock", "Dialect", "OpenTransactions", "Pages", "TableFacts", "refused_cursor"]
 
 Ask = Callable[[str], list[tuple[Any, ...]]]
 """Runs a query of the catalog and gives its rows, or raises a SourceError."""
@@ -72,6 +72,26 @@ class Pages:
 
     count: int = 0
     bytes: int = 0
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTransactions:
+    """Transactions that may still write, as far as the database tells.
+
+    Attributes:
+        now: When it was asked, as the clock tells the time; "" when it can't be told.
+        since: When the oldest of them began; "" when there is none.
+        who: Which one that is.
+        prepared: When the oldest one that waits for its second phase was prepared, of whose beginning nobody
+            knows; "" when there is none.
+        refusal: Why it can't be told, in words; "" when it can.
+    """
+
+    now: str = ""
+    since: str = ""
+    who: str = ""
+    prepared: str = ""
     refusal: str = ""
 
 
@@ -255,6 +275,26 @@ class Dialect:
         """
         del ask, kind
         return None, True
+
+    def open_transactions(self, ask: Ask, kind: CursorKind, timezone: str | None) -> OpenTransactions | None:
+        """Since when transactions may be open that still write; None where the database has no way to tell.
+
+        Args:
+            ask: Runs a query.
+            kind: The kind of the cursor, as for :meth:`clock`.
+            timezone: As for :meth:`clock`.
+        """
+        del ask, kind, timezone
+        return None
+
+    def open_ids(self, ask: Ask) -> int | None:
+        """The lowest transaction id that is still open, of 64 bits; None where the database has no such ids.
+
+        Args:
+            ask: Runs a query.
+        """
+        del ask
+        return None
 
     def identity(self, ask: Ask, place: str) -> SourceIdentity:
         """Which database this is.

@@ -15,7 +15,7 @@ from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, Scalar
 from hwm_magics.core.observed import Column, SourceIdentity
 from hwm_magics.core.sql_names import quote
 from hwm_magics.errors import QueryError
-from hwm_magics.sources.dialects.base import Ask, Clock, Dialect, Pages, TableFacts
+from hwm_magics.sources.dialects.base import Ask, Clock, Dialect, OpenTransactions, Pages, TableFacts
 from hwm_magics.sources.rendering import Bound, bind_by_text
 from hwm_magics.sources.wire import Described, UnmappedError, Wire, as_is, check_names, check_times, parsed
 
@@ -272,6 +272,39 @@ class Postgres(Dialect):
         )
         return SourceIdentity(strong=f"postgres/{system}/{database}", epoch=f"timeline {timeline}", text=text)
 
+    def open_transactions(self, ask: Ask, kind: CursorKind, timezone: str | None) -> OpenTransactions | None:
+        if self.name != "postgres":
+            return None
+        ((standby, isolation, allowed),) = ask(
+            "SELECT CAST(pg_is_in_recovery() AS text), current_setting('transaction_isolation'), "
+            "CAST(pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS text)"
+        )
+        refusals = (
+            (standby == "true", "a standby does not know of the transactions that are open on the primary"),
+            (
+                isolation != "read committed",
+                f"this transaction is {isolation}, and sees the rows as they once were",
+            ),
+            (
+                allowed != "true",
+                "this role may not see the transactions of others (GRANT pg_read_all_stats, or pg_monitor)",
+            ),
+        )
+        if refusal := next((why for holds, why in refusals if holds), ""):
+            return OpenTransactions(refusal=refusal)
+        zone = f" AT TIME ZONE {self.literal(timezone)}" if timezone else ""
+        zone = " AT TIME ZONE 'UTC'" if kind is CursorKind.TIMESTAMP_TZ else zone
+        ((now, hidden, since, who, prepared),) = ask(_OPEN.replace("{zone}", zone))
+        if int(hidden):
+            return OpenTransactions(refusal="a session of this database has track_activities off")
+        return OpenTransactions(str(now), since or "", who or "", prepared or "")
+
+    def open_ids(self, ask: Ask) -> int | None:
+        if self.name != "postgres":
+            return None
+        ((lowest,),) = ask("SELECT CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text)")
+        return int(lowest)
+
     def server(self, ask: Ask) -> str:
         # Behind one address there may be several servers, and one server begins at one moment only.
         ((server,),) = ask(
@@ -325,6 +358,21 @@ CROSS JOIN LATERAL (WITH RECURSIVE d(oid, typmod, typtype, typbasetype, typtypmo
   UNION ALL SELECT t.oid, d.typtypmod, t.typtype, t.typbasetype, t.typtypmod FROM d
   JOIN pg_catalog.pg_type t ON t.oid = d.typbasetype WHERE d.typtype = 'd')
   SELECT oid, typmod FROM d WHERE typtype <> 'd') AS base"""
+# A transaction counts before it has an id: it may have read its clock already (and take that for a row's). Sessions of
+# our own read in READ ONLY transactions, and get none.
+_OPEN = """
+WITH seen AS (SELECT * FROM pg_catalog.pg_stat_activity a
+  WHERE a.datid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())
+  AND a.pid <> pg_backend_pid() AND a.backend_type <> 'autovacuum worker'
+  AND NOT (a.application_name = 'hwm_magics' AND a.backend_xid IS NULL)),
+oldest AS (SELECT s.xact_start, 'pid ' || s.pid || COALESCE(', user ' || s.usename, '')
+    || CASE WHEN s.application_name <> '' THEN ', ' || s.application_name ELSE '' END AS who
+  FROM seen s WHERE s.xact_start IS NOT NULL ORDER BY s.xact_start LIMIT 1)
+SELECT to_char(statement_timestamp(){zone}, 'YYYY-MM-DD HH24:MI:SS.US'),
+  (SELECT CAST(COUNT(*) AS integer) FROM seen s WHERE s.state = 'disabled'),
+  (SELECT to_char(o.xact_start{zone}, 'YYYY-MM-DD HH24:MI:SS.US') FROM oldest o), (SELECT o.who FROM oldest o),
+  (SELECT to_char(MIN(p.prepared){zone}, 'YYYY-MM-DD HH24:MI:SS.US') FROM pg_catalog.pg_prepared_xacts p
+    WHERE p.database = current_database())"""
 _TID_RANGES = 140_000
 _KINDS = {"v": "a view", "p": "a partitioned table", "f": "a foreign table"}
 _PAGES = """
