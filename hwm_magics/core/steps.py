@@ -47,7 +47,7 @@ class Abilities:
         engine: Its name.
         liquid_clustering: Whether ``cluster_by`` makes a clustered table.
         cluster_fallback: What it does for ``cluster_by`` instead, in words.
-        parallel_reads: Whether it reads a source in parallel parts.
+        parallel_reads: Whether it reads a source by itself, in parts of its own making.
         held_rows: Of an engine that reads by itself: windows that are known to hold no more rows than this
             come through the driver's process all the same, where they are compared faster.
     """

@@ -153,7 +153,7 @@ class Fence:
             return None
         self.told = (
             f"fenced: no row is lost whose {self.label} was taken by the transaction that wrote it (now(), "
-            "clock_timestamp(), a trigger), however late that commits"
+            "clock_timestamp(), a trigger), however late that commits; other values have the lag alone"
         )
         # One that begins in this very moment may not be seen yet.
         bounds = [(found.now, looks_back, "transactions may begin in this moment")]

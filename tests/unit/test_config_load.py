@@ -407,6 +407,14 @@ class TestSpellings:
         text = f"read: {{connection: s, table: t, partition: {given}}}\nwrite: {{connection: l, path: p}}"
         assert load(text).read.partition == meant
 
+    @pytest.mark.parametrize("word", ["auto", "off", "require", "xid"])
+    def test_of_fences(self, word):
+        text = (
+            f"read: {{connection: s, table: t, incremental: {{column: u, fence: {word}}}}}\n"
+            "write: {connection: l, path: p}"
+        )
+        assert load(text).read.cursor.fence == word
+
     @pytest.mark.parametrize("settings", ["optimize_write: true", "options: {optimize_write: true}"])
     def test_of_optimized_writes(self, settings):
         assert write(settings).optimize_write is True
