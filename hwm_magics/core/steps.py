@@ -297,12 +297,25 @@ def _cluster_notes(planned: Planned) -> list[str]:
     ]
 
 
+_CHUNKED = frozenset({Decision.FIRST_RUN, Decision.RESUME})
+
+
 def _division(planned: Planned) -> Division:
     partition, abilities, source = planned.spec.read.partition, planned.abilities, planned.source
     if partition is None:
         return Division()
     if abilities.parallel_reads:
         return Division(notes=_notes_of_engine(planned, partition))
+    window = planned.plan.window
+    if (
+        partition.auto
+        and planned.spec.write.chunk is not None
+        and window is not None
+        and planned.plan.decision in _CHUNKED
+    ):
+        return Division(
+            notes=("partition: auto reads in one stream: a first load in chunks reads a window at a time",)
+        )
     found = divide(partition, source.split, planned.spec.write.keys, source.count)
     if found.refusal:
         raise Blocked(found.refusal, found.hint)

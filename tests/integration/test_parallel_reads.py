@@ -390,6 +390,17 @@ def test_a_first_run_query_of_one_table_is_read_in_parts(table, settings, tmp_pa
     assert made.run().rows_written == ROWS
 
 
+def test_each_chunk_of_a_first_load_is_read_in_parts(settings, tmp_path):
+    chunks = {"first_run": {"chunk": "5m"}}
+    made = Load(settings, tmp_path, write=chunks, partition={"column": "id", "count": 3})
+    assert len(parts_of(made.plan()).statements) == 3
+    made.run()
+    assert made.ids() == list(range(1, ROWS + 1))
+    assert made.version() >= 4  # created, and a commit a window
+    auto = Load(settings, tmp_path / "auto", write=chunks, partition="auto")
+    assert any("a window at a time" in note for note in auto.plan().notes)
+
+
 def test_a_connection_of_the_notebook_is_one(table, tmp_path):
     with psycopg.connect(table.url, autocommit=True) as given:
         asked = Load(given, tmp_path, partition={"column": "id", "count": 2}).plan()

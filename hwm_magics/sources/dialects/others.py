@@ -189,7 +189,9 @@ class DuckDb(Dialect):
 
     def server(self, ask: Ask) -> str:
         # No server: whoever opens the file has the same one.
-        return ", ".join(str(row[0]) for row in ask("SELECT path FROM duckdb_databases() WHERE path IS NOT NULL"))
+        return ", ".join(
+            str(row[0]) for row in ask("SELECT path FROM duckdb_databases() WHERE path IS NOT NULL")
+        )
 
     def tables(self, ask: Ask) -> tuple[str, ...]:
         rows = ask(
