@@ -25,6 +25,7 @@ from hwm_magics.core.query import CursorExpression, SourceQuery, Way, prepare
 from hwm_magics.core.specs import LoadSpec, ReadSpec
 from hwm_magics.core.statement import Param
 from hwm_magics.core.steps import Abilities
+from hwm_magics.core.window import looks_back
 from hwm_magics.engines.base import Engine, Failpoint, OpenTarget, Progress, RunContext
 from hwm_magics.errors import (
     BlockedError,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from hwm_magics.connections.registry import Connections
+    from hwm_magics.stream import BatchStream
 
 __all__ = ["MOST_RETRIES", "Prepared", "TargetStatus", "Workspace"]
 
@@ -224,8 +226,10 @@ class Workspace:
                 asked = None
                 if intent.blocker is None:
                     asked_at = self.now()
-                    asked = source.observe(_request(spec, query, intent, values, target.state))
-                    asked = replace(asked, asked_at=asked_at)
+                    request = _request(spec, query, intent, values, target.state)
+                    if not engine.capabilities.parallel_reads:
+                        request = replace(request, partition=spec.read.partition)
+                    asked = replace(source.observe(request), asked_at=asked_at)
                     self.failpoint("after_clock")
                 tell({"hwm.target.existence": target.state.existence.value})
             with telemetry.span("hwm.plan", {"hwm.node": spec.node}) as tell:
@@ -529,6 +533,7 @@ def _request(
 ) -> SourceRequest:
     cursor = spec.read.cursor
     going_on = spec.by_files and intent.decision is Decision.INCREMENTAL
+    settings = cursor_spec(spec, query) if query.way in (Way.WINDOW, Way.PARAMETERS) else None
     return SourceRequest(
         query,
         intent.first_run,
@@ -540,6 +545,7 @@ def _request(
         goal=intent.resumes.goal if intent.resumes is not None else None,
         target_columns=target.columns if spec.transform is None else (),
         manifest=target.manifest if going_on else None,
+        looks_back=looks_back(settings, recognisable=spec.recognisable) if settings is not None else None,
     )
 
 
@@ -570,9 +576,15 @@ def _execute(ready: Prepared, run: RunContext) -> LoadResult:
         )
     with telemetry.span("hwm.execute", {"hwm.node": plan.spec.node}) as tell:
         rows = ready.source.spark_read(reading.statement) if _reads_by_itself(ready) else None
-        result = ready.target.execute(plan, rows or ready.source.open(reading.statement), run)
+        result = ready.target.execute(plan, rows or _opened(ready.source, reading), run)
         tell({"hwm.rows.read": result.rows_read, "hwm.rows.written": result.rows_written})
     return replace(result, warnings=plan.warnings + result.warnings)
+
+
+def _opened(source: Source, reading: ReadRows) -> BatchStream:
+    if reading.parts is None:
+        return source.open(reading.statement)
+    return source.open_parts(reading.statement, reading.parts)
 
 
 def _reads_by_itself(ready: Prepared) -> bool:

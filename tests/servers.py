@@ -297,7 +297,7 @@ def _start_postgres(bin_dir: str, root: Path) -> PostgresServer:
         "unix_socket_directories": root,
         "timezone": "UTC",
         "max_connections": 200,
-        "max_prepared_transactions": 0,
+        "max_prepared_transactions": 5,
         # Nothing outlives a test run, so nothing needs to reach the disk.
         "fsync": "off",
         "synchronous_commit": "off",

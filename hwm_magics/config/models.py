@@ -28,10 +28,11 @@ from hwm_magics.config.fields import (
     of,
 )
 from hwm_magics.connections.secrets import Secret
-from hwm_magics.core.specs import Boundary, FuturePolicy, NullPolicy, SchemaPolicy, WriteMode
+from hwm_magics.core.specs import Boundary, FencePolicy, FuturePolicy, NullPolicy, SchemaPolicy, WriteMode
 
 __all__ = [
     "FILE_FORMATS",
+    "AutoPartition",
     "Engine",
     "FirstRunModel",
     "Format",
@@ -153,6 +154,9 @@ class IncrementalModel(Strict):
     unit: Text | None = Field(None, description="The unit of `lookback`: hour, day, month, year.")
     state_key: Text | None = Field(None, description="Accepted, without effect: the mark is in the target.")
     date_format: Text | None = Field(None, description="The strptime format of a text cursor.")
+    fence: Annotated[FencePolicy, choice(FencePolicy)] | None = Field(
+        None, description="Whether a load stops below what open transactions may still add (PostgreSQL)."
+    )
 
 
 class PartitionModel(Strict):
@@ -160,6 +164,23 @@ class PartitionModel(Strict):
 
     column: Text | None = Field(None, description="The column to split by.")
     count: Whole | None = Field(None, description="How many parts.")
+
+
+class AutoPartition(PartitionModel):
+    """``read.partition: auto``: the plan chooses."""
+
+
+def _or_auto(value: object) -> object:
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, str) and not isinstance(value, Secret) and value.strip().lower() == "auto":
+        return AutoPartition(column=None, count=None)
+    raise SettingError(
+        f"it must be auto, or a block of settings (column: …, count: …), and this is {show_value(value)}"
+    )
+
+
+_partition = BeforeValidator(_guarded(_or_auto))
 
 
 class ReadOptionsModel(BaseModel):
@@ -187,8 +208,8 @@ class ReadModel(Strict):
     incremental: Annotated[IncrementalModel | None, block("column: …")] = Field(
         None, description="How to tell what is new."
     )
-    partition: Annotated[PartitionModel | None, block("column: …, count: …")] = Field(
-        None, description="Reading in parallel parts (Spark engine)."
+    partition: Annotated[PartitionModel | None, _partition] = Field(
+        None, description="Reading in parallel parts: `auto`, or a block with `column` and `count`."
     )
     options: Annotated[ReadOptionsModel | None, block("key: value")] = Field(
         None, description="Options for the source."

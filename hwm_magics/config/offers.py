@@ -74,6 +74,7 @@ _NOTHING = Fit()
 _NOT_OFFERED = re.compile(r"Another (spelling|place|way)|without effect")
 _WORDS: dict[tuple[type[BaseModel], str], tuple[str, ...]] = {
     (WriteModel, "format"): ("delta",),
+    (ReadModel, "partition"): ("auto",),
     (IncrementalModel, "unit"): ("hour", "day", "week", "month", "year"),
 }
 _KINDS: dict[tuple[str, ...], Kind] = {

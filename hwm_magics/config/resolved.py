@@ -11,13 +11,21 @@ from typing import Any, TypeVar
 from hwm_magics.config.durations import span
 from hwm_magics.config.excerpts import show_value
 from hwm_magics.config.fields import option_value
-from hwm_magics.config.models import IncrementalMode, IncrementalModel, PartitionModel, ReadModel, WriteModel
+from hwm_magics.config.models import (
+    AutoPartition,
+    IncrementalMode,
+    IncrementalModel,
+    PartitionModel,
+    ReadModel,
+    WriteModel,
+)
 from hwm_magics.config.yaml_loader import Path, format_path
 from hwm_magics.connections.words import did_you_mean, listed
 from hwm_magics.core.cursor import Scalar
 from hwm_magics.core.specs import (
     Boundary,
     CursorSpec,
+    FencePolicy,
     FuturePolicy,
     NullPolicy,
     Partition,
@@ -48,6 +56,7 @@ class Cursor:
     nulls: NullPolicy | None = None
     lookback: timedelta | None = None
     date_format: str | None = None
+    fence: FencePolicy | None = None
 
     def spec(self) -> CursorSpec:
         """The cursor as core knows it; the column must be there."""
@@ -153,6 +162,8 @@ def resolve_read(model: ReadModel, path: Path, report: Report, note: Report) -> 
 def _partition(model: PartitionModel | None, path: Path, report: Report) -> Partition | None:
     if model is None:
         return None
+    if isinstance(model, AutoPartition):
+        return Partition(None, 0)
     if model.column is None or model.count is None:
         report(path, "a read in parallel parts needs both: {column: id, count: 8}")
         return None
@@ -191,6 +202,7 @@ def _cursor(model: IncrementalModel, path: Path, report: Report, note: Report) -
         model.nulls,
         lookback,
         _date_format(model.date_format, (*path, "date_format"), report),
+        model.fence,
     )
 
 

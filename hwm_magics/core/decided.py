@@ -100,10 +100,33 @@ class CreateTable:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadParts:
+    """The parts of one reading, each a statement of its own; every row belongs to exactly one.
+
+    Attributes:
+        statements: One a part.
+        by: What they are split by, in words.
+        at_once: How many connections read side by side.
+        shared: Whether all of them see one snapshot of the source.
+    """
+
+    statements: tuple[Statement, ...]
+    by: str
+    at_once: int
+    shared: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ReadRows:
-    """Read the source once, as a stream."""
+    """Read the source once, as a stream.
+
+    Attributes:
+        statement: What gives all rows.
+        parts: The same rows in parts that are read side by side; None for one part.
+    """
 
     statement: Statement
+    parts: ReadParts | None = None
 
 
 @dataclass(frozen=True, slots=True)

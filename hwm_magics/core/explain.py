@@ -20,6 +20,7 @@ from hwm_magics.core.decided import (
     LoadPlan,
     MergeRows,
     OptimizeTable,
+    ReadParts,
     ReadRows,
     RecogniseRows,
     RegisterTable,
@@ -380,8 +381,8 @@ def _step(step: Step, plan: LoadPlan) -> str:
         case CreateTable(columns):
             what = f"{len(columns)} columns" if columns else "the columns that the transform gives"
             return f"create the empty table with {what} (one winner, should two loads race)"
-        case ReadRows():
-            return "read the source once, as a stream"
+        case ReadRows(_, parts):
+            return _reading(parts)
         case ApplyTransform(name):
             return f"pass every chunk through {name}"
         case CheckSchema():
@@ -415,6 +416,13 @@ def _step(step: Step, plan: LoadPlan) -> str:
             return f"register the table as {name}"
         case OptimizeTable(z_order):
             return f"order the files by {', '.join(z_order)}" if z_order else "compact small files, if many"
+
+
+def _reading(parts: ReadParts | None) -> str:
+    if parts is None:
+        return "read the source once, as a stream"
+    how = f"{parts.at_once} at a time" + (" and in one snapshot" if parts.shared else "")
+    return f"read the source in {len(parts.statements)} parts by {parts.by}, {how}, as one stream"
 
 
 def plan_to_dict(plan: LoadPlan) -> dict[str, object]:

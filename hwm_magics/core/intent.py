@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hwm_magics.core.decided import Blocker, Decision
 from hwm_magics.core.observed import CommitRecord, Existence, FirstLoad, TargetState, Watermark
 from hwm_magics.core.query import SourceQuery, Way
-from hwm_magics.core.specs import CursorSpec, LoadSpec, WriteMode
+from hwm_magics.core.specs import CursorSpec, FencePolicy, LoadSpec, WriteMode
 from hwm_magics.core.window import Low, low_bound
 from hwm_magics.core.words import counted
 from hwm_magics.errors import CursorColumnError
@@ -387,7 +387,8 @@ def _from_mark(spec: LoadSpec, query: SourceQuery, cursor: CursorSpec, target: T
         low = low_bound(mark, cursor, target.loads, recognisable=recognisable)
     except CursorColumnError as error:
         return _block(error.message, error.hint or "", "CursorColumnError")
-    if write.mode is not WriteMode.APPEND or low.lag or low.inclusive or mark.origin == "set":
+    fenced = cursor.fence is FencePolicy.XID
+    if write.mode is not WriteMode.APPEND or low.lag or low.inclusive or fenced or mark.origin == "set":
         notes.append(low.promise)
     else:
         warnings.append(low.promise)

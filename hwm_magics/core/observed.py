@@ -240,6 +240,38 @@ class TargetState:
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """A way to read a source in parts side by side, as far as the source tells.
+
+    Attributes:
+        column: The column to split by; "" for the pages that the rows lie in (PostgreSQL's ``ctid``).
+        sql: It, as a condition spells it.
+        least, greatest: Its bounds; None where there are none.
+        nulls: Whether it may hold NULL.
+        pages: How many pages the table has; 0 for a split by a column.
+        page_bytes: The size of a page, in bytes.
+        rows: About how many rows will be read; None when unknown.
+        shared: Whether all connections can be made to see one snapshot.
+        key: Whether the column belongs to the table's primary key.
+        refusal: Why the rows can't be read in parts, in words; "" when they can.
+        hint: What to do about it.
+    """
+
+    column: str = ""
+    sql: str = ""
+    least: CursorValue | None = None
+    greatest: CursorValue | None = None
+    nulls: bool = True
+    pages: int = 0
+    page_bytes: int = 0
+    rows: int | None = None
+    shared: bool = False
+    key: bool = False
+    refusal: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SourceState:
     """What was observed of the source, in one statement on the connection that will read.
 
@@ -260,6 +292,7 @@ class SourceState:
         unique_keys: Whether the source guarantees that the declared keys are unique and not NULL;
             None when that can't be told.
         fence: What bounds ``high`` besides the clock, in words; "".
+        until: Nothing above this may be read, be it the clock less ``settle`` or a fence; None for no such bound.
         projection: The select expressions that give ``columns`` in types that Delta Lake has (a
             uuid as text, say); None when the columns arrive fit as they are.
         later_projection: The same for ``later_columns``.
@@ -267,6 +300,7 @@ class SourceState:
             read, so that the two can be compared before anything is written; None otherwise.
         lowest: The lowest cursor value that will be read, where a first load in chunks needs it: from it the
             windows are counted. None when it was not asked for, or there is no row.
+        split: How its rows can be read in parts; None where nobody asked for parts.
         warnings: Sentences for the plan.
         asked_at: When it was asked, by this machine's clock; the caller sets it.
         files: For files: which of them will be read, and which are left alone; None for other sources.
@@ -289,6 +323,8 @@ class SourceState:
     unique_keys: bool | None = None
     fence: str = ""
     lowest: CursorValue | None = None
+    until: CursorValue | None = None
+    split: Split | None = None
     warnings: tuple[str, ...] = ()
     asked_at: datetime | None = None
     files: FilesSeen | None = None

@@ -225,7 +225,7 @@ def _check_rows(
 def _window(spec: LoadSpec, cursor: CursorSpec, source: SourceState, intent: Intent) -> Window | None:
     if intent.decision is Decision.BACKFILL and spec.backfill is not None:
         return _backfill_window(spec, cursor, source, intent)
-    high = source.high
+    high = source.high if source.high is not None else source.until
     if high is None and source.now is not None and cursor.future is FuturePolicy.CAP:
         high = source.now.minus(cursor.settle) if source.now.type.is_time else None
     if intent.low is not None:
@@ -295,7 +295,7 @@ def _nothing_new(cursor: CursorSpec, source: SourceState, intent: Intent, warnin
     reads_nulls = cursor.nulls is NullPolicy.READ and source.nulls != 0
     if source.high is None:
         if source.top is not None:
-            return "" if reads_nulls else "all new rows are dated after the source's own clock, and wait"
+            return "" if reads_nulls else _waiting(source)
         if source.below is None:
             warnings.append("the source holds no rows with a cursor value")
             return "" if reads_nulls else "the source holds no rows"
@@ -305,16 +305,23 @@ def _nothing_new(cursor: CursorSpec, source: SourceState, intent: Intent, warnin
     low = intent.low
     if low is not None and not low.inclusive and cursor.lookback is None and source.high <= low.value:
         return "" if reads_nulls else f"nothing lies above the watermark {before}"
-    if before is not None and source.high < before.value:
+    highest = source.top if source.top is not None else source.high
+    if before is not None and highest < before.value:
         if not before.value.type.is_time:
-            raise _ahead(before, source.high)
+            raise _ahead(before, highest)
         warnings.append(
-            f"the source's highest {cursor.column} is {source.high}, below the watermark {before}: rows were deleted "
+            f"the source's highest {cursor.column} is {highest}, below the watermark {before}: rows were deleted "
             "there, or it was restored"
         )
     if source.count == 0 and not reads_nulls:
         return "no row lies in the window"
     return ""
+
+
+def _waiting(source: SourceState) -> str:
+    if source.now is not None and source.top is not None and source.top > source.now:
+        return "all new rows are dated after the source's own clock, and wait"
+    return "all new rows wait: they are younger than settle allows, or than a transaction that is still open"
 
 
 def _ahead(before: Watermark, high: CursorValue) -> Blocked:

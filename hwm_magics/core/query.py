@@ -89,6 +89,7 @@ class SourceQuery:
         values: tuple[Param, ...] = (),
         projection: Sequence[str] | None = None,
         limit_zero: bool = False,
+        part: Sequence[str | Param] = (),
     ) -> Statement:
         """The statement that reads the rows.
 
@@ -102,13 +103,31 @@ class SourceQuery:
             values: What the subqueries over the target came to.
             projection: SELECT expressions in the source's dialect, instead of all columns.
             limit_zero: Whether only the columns are asked for, and no row.
+            part: A condition that chooses one part of the rows; empty for all.
 
         Raises:
             ConfigError: ``:watermark`` has no value, or a first run can't be derived.
         """
         draft = self._draft(first_run=first_run, window=window, values=values, describing=limit_zero)
         selected = list(projection or (quote(name, self.dialect) for name in draft.columns))
-        return draft.statement(selected, [["1 = 0"]] if limit_zero else draft.window(nulls=nulls))
+        conditions = [["1 = 0"]] if limit_zero else draft.window(nulls=nulls)
+        return draft.statement(selected, [*conditions, *([list(part)] if part else [])])
+
+    def one_table(self, *, first_run: bool) -> tuple[str, str | None] | None:
+        """The one table whose rows are read, each by itself, and the text that reads it.
+
+        Args:
+            first_run: Whether ``first_run_query``, if there is one, takes the query's place.
+
+        Returns:
+            The table's quoted name, and the query (None where a table was named); None for a query that
+            does more than choose rows and columns of one table.
+        """
+        reading = self._reading
+        text = reading.first if first_run and reading.first is not None else reading.query
+        if text is None:
+            return reading.table, None
+        return (text.base_table, text.text) if text.base_table is not None else None
 
     def probe(
         self,

@@ -45,6 +45,16 @@ class NullPolicy(StrEnum):
     READ = "read"
 
 
+class FencePolicy(StrEnum):
+    """Whether a load stops below what transactions that are still open may yet add."""
+
+    AUTO = "auto"
+    OFF = "off"
+    REQUIRE = "require"
+    XID = "xid"
+    """The cursor column holds transaction ids, which PostgreSQL fences exactly."""
+
+
 class SchemaPolicy(StrEnum):
     """Whether new source columns are added to the target."""
 
@@ -68,6 +78,7 @@ class CursorSpec:
         nulls: What later runs do with NULL cursors.
         lookback: With ``mode: rolling_window``, the window below the source's clock.
         date_format: For text cursors that are not ISO-8601, their strptime format.
+        fence: What to do about transactions that are open for longer than the lag, where the source tells of them.
     """
 
     column: str
@@ -80,6 +91,7 @@ class CursorSpec:
     nulls: NullPolicy = NullPolicy.WARN
     lookback: timedelta | None = None
     date_format: str | None = None
+    fence: FencePolicy = FencePolicy.AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +99,17 @@ class Partition:
     """How a read is split into parallel parts.
 
     Attributes:
-        column: The column to split by: a number, a date or a time.
-        count: How many parts.
+        column: The column to split by: a number, a date or a time; None to have it chosen, if it is worth it.
+        count: How many parts; 0 to have that chosen, too.
     """
 
-    column: str
+    column: str | None
     count: int
+
+    @property
+    def auto(self) -> bool:
+        """Whether the plan chooses."""
+        return self.column is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hwm_magics.core.blocked import Blocked
@@ -16,6 +17,7 @@ from hwm_magics.core.decided import (
     LoadPlan,
     MergeRows,
     OptimizeTable,
+    ReadParts,
     ReadRows,
     RecogniseRows,
     RegisterTable,
@@ -28,9 +30,10 @@ from hwm_magics.core.decided import (
 from hwm_magics.core.files import record_after
 from hwm_magics.core.intent import cursor_spec
 from hwm_magics.core.observed import Column, Existence, SourceState, TargetState
+from hwm_magics.core.partition import Division, divide
 from hwm_magics.core.query import SourceQuery, Way
 from hwm_magics.core.schema import clashes, compare
-from hwm_magics.core.specs import LoadSpec, NullPolicy, WriteMode
+from hwm_magics.core.specs import LoadSpec, NullPolicy, Partition, WriteMode
 from hwm_magics.core.statement import Param, Statement
 from hwm_magics.core.window import low_bound, reached
 
@@ -45,7 +48,7 @@ class Abilities:
         engine: Its name.
         liquid_clustering: Whether ``cluster_by`` makes a clustered table.
         cluster_fallback: What it does for ``cluster_by`` instead, in words.
-        parallel_reads: Whether it reads a source in parallel parts.
+        parallel_reads: Whether it reads a source by itself, in parts of its own making.
         held_rows: Of an engine that reads by itself: windows that are known to hold no more rows than this
             come through the driver's process all the same, where they are compared faster.
     """
@@ -93,7 +96,8 @@ def plan_steps(planned: Planned) -> LoadPlan:
     _check_columns(planned)
     first_run = _reads_first_run(plan)
     statement = _rows(planned, plan.window, first_run=first_run, nulls=_nulls(planned, first_run=first_run))
-    notes = [*plan.notes, *_cluster_notes(planned), *_partition_notes(planned)]
+    parts = _division(planned)
+    notes = [*plan.notes, *_cluster_notes(planned), *parts.notes]
     warnings = list(plan.warnings)
     change = SchemaChange()
     exists = target.existence is Existence.EXISTS
@@ -113,7 +117,7 @@ def plan_steps(planned: Planned) -> LoadPlan:
     if change.added:
         names = ", ".join(f"{column.name} ({column.type})" for column in change.added)
         notes.append(f"new columns are added to the target: {names}")
-    steps = _steps(planned, statement, change)
+    steps = _steps(planned, statement, change, _parts(planned, parts, first_run=first_run))
     _check_append_only(planned, steps)
     return replace(
         plan,
@@ -132,7 +136,14 @@ def _reads_first_run(plan: LoadPlan) -> bool:
     )
 
 
-def _rows(planned: Planned, window: Window | None, *, first_run: bool, nulls: bool) -> Statement:
+def _rows(
+    planned: Planned,
+    window: Window | None,
+    *,
+    first_run: bool,
+    nulls: bool,
+    part: Sequence[str | Param] = (),
+) -> Statement:
     query, source = planned.query, planned.source
     projection = source.projection if first_run else source.later_projection or source.projection
     return query.rows(
@@ -141,6 +152,7 @@ def _rows(planned: Planned, window: Window | None, *, first_run: bool, nulls: bo
         nulls=nulls,
         values=planned.values or query.first_run_values,
         projection=projection,
+        part=part,
     )
 
 
@@ -278,33 +290,78 @@ def _cluster_notes(planned: Planned) -> list[str]:
     ]
 
 
-def _partition_notes(planned: Planned) -> list[str]:
-    partition, abilities = planned.spec.read.partition, planned.abilities
+_CHUNKED = frozenset({Decision.FIRST_RUN, Decision.RESUME})
+
+
+def _division(planned: Planned) -> Division:
+    partition, abilities, source = planned.spec.read.partition, planned.abilities, planned.source
     if partition is None:
-        return []
-    if not abilities.parallel_reads:
-        return [f"read.partition: the {abilities.engine} engine reads in one stream"]
+        return Division()
+    if abilities.parallel_reads:
+        return Division(notes=_notes_of_engine(planned, partition))
+    window = planned.plan.window
+    if (
+        partition.auto
+        and planned.spec.write.chunk is not None
+        and window is not None
+        and planned.plan.decision in _CHUNKED
+    ):
+        return Division(
+            notes=("partition: auto reads in one stream: a first load in chunks reads a window at a time",)
+        )
+    found = divide(partition, source.split, planned.spec.write.keys, source.count)
+    if found.refusal:
+        raise Blocked(found.refusal, found.hint)
+    return found
+
+
+def _notes_of_engine(planned: Planned, partition: Partition) -> tuple[str, ...]:
+    """What is to be known of parts that the engine reads by itself."""
+    if partition.auto:
+        engine = planned.abilities.engine
+        return (
+            f"partition: auto: the {engine} engine reads in one stream; name a column and a count for more",
+        )
     high = planned.plan.window.high if planned.plan.window is not None else None
     if high is None:
-        return [
-            "read.partition: the parts are read in transactions of their own, and nothing bounds them above"
-        ]
-    return []
+        return (
+            "read.partition: the parts are read in transactions of their own, and nothing bounds them above",
+        )
+    return ()
 
 
-def _steps(planned: Planned, statement: Statement, change: SchemaChange) -> list[Step]:
+def _parts(planned: Planned, division: Division, *, first_run: bool) -> ReadParts | None:
+    """The statements of the parts."""
+    if not division.conditions:
+        return None
+    nulls = _nulls(planned, first_run=first_run)
+    window = planned.plan.window
+    return ReadParts(
+        tuple(
+            _rows(planned, window, first_run=first_run, nulls=nulls, part=condition)
+            for condition in division.conditions
+        ),
+        division.by,
+        division.at_once,
+        division.shared,
+    )
+
+
+def _steps(
+    planned: Planned, statement: Statement, change: SchemaChange, parts: ReadParts | None
+) -> list[Step]:
     spec, plan, source, target = planned.spec, planned.plan, planned.source, planned.target
     write = spec.write
     steps: list[Step] = []
     if target.existence is Existence.ABSENT:
         columns = () if spec.transform else source.columns
         steps.append(CreateTable(columns, write.partition_by, write.properties))
-    steps.append(ReadRows(statement))
+    steps.append(ReadRows(statement, parts))
     if spec.transform:
         steps.append(ApplyTransform(spec.transform))
     steps.append(CheckSchema(change, _needed(planned)))
     keyed = write.mode in (WriteMode.UPSERT, WriteMode.APPEND_ONCE)
-    if keyed and not (source.unique_keys and spec.transform is None):
+    if keyed and not (source.unique_keys and spec.transform is None and _one_moment(planned, parts)):
         steps.append(Deduplicate(write.keys, _newness(planned)))
     if plan.decision.anew:
         steps.append(AppendRows() if plan.decision is Decision.FIRST_RUN else ReplaceTable())
@@ -324,6 +381,12 @@ def _steps(planned: Planned, statement: Statement, change: SchemaChange) -> list
     if ordered or write.optimize_write:
         steps.append(OptimizeTable(ordered))
     return steps
+
+
+def _one_moment(planned: Planned, parts: ReadParts | None) -> bool:
+    """Whether keys that are unique at the source are so in the rows that arrive, too."""
+    # Read at different moments, two parts may hold two rows that had a key one after the other.
+    return parts is None or parts.shared or parts.by in planned.spec.write.keys
 
 
 def _newness(planned: Planned) -> str | None:

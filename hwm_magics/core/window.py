@@ -9,9 +9,9 @@ from hwm_magics.core.commit_info import settled
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue
 from hwm_magics.core.decided import LoadPlan, SchemaChange
 from hwm_magics.core.observed import CommitRecord, LateColumn, Watermark
-from hwm_magics.core.specs import Boundary, CursorSpec
+from hwm_magics.core.specs import Boundary, CursorSpec, FencePolicy
 
-__all__ = ["DEFAULT_LAG", "TAIL", "Low", "floor_after", "late_columns", "low_bound", "reached"]
+__all__ = ["DEFAULT_LAG", "TAIL", "Low", "floor_after", "late_columns", "looks_back", "low_bound", "reached"]
 
 DEFAULT_LAG = timedelta(minutes=10)
 TAIL = 100_000
@@ -73,6 +73,20 @@ def low_bound(
     return low
 
 
+def looks_back(cursor: CursorSpec, *, recognisable: bool) -> timedelta:
+    """How far below its mark the load after the next one will look again, at least; for time cursors.
+
+    Args:
+        cursor: The cursor's settings.
+        recognisable: Whether rows read again can be told from new ones.
+    """
+    if not recognisable:
+        return timedelta()
+    if cursor.lag is None:
+        return DEFAULT_LAG
+    return cursor.lag if isinstance(cursor.lag, timedelta) else timedelta()
+
+
 def _by_lag(
     mark: Watermark, cursor: CursorSpec, loads: tuple[CommitRecord, ...], *, recognisable: bool
 ) -> Low:
@@ -84,6 +98,10 @@ def _by_lag(
             lag="",
             promise="everything up to the watermark that was set counts as loaded",
         )
+    if cursor.fence is FencePolicy.XID and not cursor.lag:
+        inclusive = recognisable and cursor.boundary is Boundary.INCLUSIVE
+        promise = "no row is lost: a load stops below the ids of transactions that are still open"
+        return Low(value, inclusive, "", promise)
     inclusive = cursor.boundary is not Boundary.EXCLUSIVE
     if not recognisable:
         return Low(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from hwm_magics.core.cursor import CursorValue, Scalar
+from hwm_magics.core.decided import ReadParts
 from hwm_magics.core.manifest import Manifest
 from hwm_magics.core.observed import Column, SourceState
+from hwm_magics.core.specs import Partition
 from hwm_magics.core.statement import Param, Statement
 from hwm_magics.stream import BatchStream, SparkRead
 
@@ -34,6 +37,8 @@ class SourceRequest:
             up to there.
         target_columns: The target's columns, where the rows are to be of their types: files may not tell them.
         manifest: For files without a cursor column: those that the target holds; None where all are read.
+        partition: How the rows are to be read in parts through this process; None for one part.
+        looks_back: How far below its mark the next load will look again; None where no fence is of use.
     """
 
     query: SourceQuery
@@ -46,6 +51,8 @@ class SourceRequest:
     goal: CursorValue | None = None
     target_columns: tuple[Column, ...] = ()
     manifest: Manifest | None = None
+    partition: Partition | None = None
+    looks_back: timedelta | None = None
 
 
 class Source(Protocol):
@@ -78,6 +85,22 @@ class Source(Protocol):
         """Run one statement and stream its rows.
 
         Column names, their order and types are those that :meth:`observe` gave for the same query.
+
+        Raises:
+            QueryError: The statement is refused.
+            BlockedError: The source has forgotten changes since it was observed.
+        """
+        ...
+
+    def open_parts(self, statement: Statement, parts: ReadParts) -> BatchStream:
+        """Read the rows of a statement in parts side by side, as one stream.
+
+        The stream holds back whoever reads faster than its rows are taken. An error in one part is the stream's;
+        :meth:`~hwm_magics.stream.BatchStream.close` stops all parts, and closes what was opened for them.
+
+        Args:
+            statement: The statement that gives all rows.
+            parts: The same rows in parts, for a request with ``partition``.
 
         Raises:
             QueryError: The statement is refused.

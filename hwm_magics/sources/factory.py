@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 from hwm_magics.connections.base import DatabaseConnection
 from hwm_magics.connections.jdbc import jdbc_address
@@ -67,7 +68,22 @@ def open_source(connection: DatabaseConnection | ObjectConnection, read: ReadSpe
             alone.release()
         raise
     done = alone.release if alone is not None else None
-    return SqlSource(driver, read, connection.timezone, jdbc_address(connection), of_spark=ours, done=done)
+    again = partial(open_source, connection, read) if _is_many(connection) else None
+    return SqlSource(
+        driver, read, connection.timezone, jdbc_address(connection), of_spark=ours, done=done, again=again
+    )
+
+
+def _is_many(connection: DatabaseConnection | ObjectConnection) -> bool:
+    """Whether a second connection leads to the same database: not a variable's one, nor what is in memory."""
+    if isinstance(connection, ObjectConnection | SparkConnection):
+        return False
+    if isinstance(connection, SqliteConnection | DuckDbConnection):
+        return connection.database != ":memory:"
+    if isinstance(connection, SqlConnection) and connection.dialect in ("sqlite", "duckdb"):
+        address = connection.url.reveal().lower()
+        return "memory" not in address and not address.endswith(":") and not address.endswith("//")
+    return True
 
 
 def _driver(connection: DatabaseConnection | ObjectConnection, read: ReadSpec) -> Driver:

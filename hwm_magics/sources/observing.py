@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -11,13 +11,14 @@ from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, TextForm
 from hwm_magics.core.decided import Window
 from hwm_magics.core.observed import Column, SourceState
 from hwm_magics.core.query import CursorExpression, Way
-from hwm_magics.core.specs import CursorSpec, FuturePolicy
+from hwm_magics.core.specs import CursorSpec
 from hwm_magics.core.statement import Param, Statement
 from hwm_magics.errors import CursorColumnError
 from hwm_magics.sources.base import SourceRequest
 from hwm_magics.sources.dialects import Clock, TableFacts
 from hwm_magics.sources.dialects.base import refused_cursor
 from hwm_magics.sources.failures import lacking
+from hwm_magics.sources.fences import Fence
 from hwm_magics.sources.rendering import in_form, instant
 from hwm_magics.sources.wire import Wire
 
@@ -107,6 +108,8 @@ class CursorObserver:
                 )
             wider = first if first.digits >= last.digits else last
             return CursorType(CursorKind.TEXT, 0, wider.native) if cursor.date_format else wider
+        if self.dialect.name == "postgres" and cursor.column == "xmin" and cursor.column not in self.wires:
+            raise _no_xmin()
         for name, what in zip(names, ("the cursor column", "fallback_column"), strict=False):
             if name not in self.wires and self.query.way is not Way.PARAMETERS:
                 raise lacking(name, tuple(self.wires), what)
@@ -157,14 +160,18 @@ class CursorObserver:
         answer = self._ask(asked, self._low_window(low))
         top = self._value(answer[0], kind, cursor)
         now = self._now(answer[-1], clock, kind) if clock is not None else None
-        cap = self._cap(kind, settings, now)
+        fence = Fence(self.source, self.request, settings, kind, cursor.label)
+        cap = fence.cap(now, self._reads_clock(clock, kind))
         state = replace(
             state,
             cursor_type=kind,
             now=now,
             nulls=int(answer[1]) if scan else (None if may_be_null else 0),
-            fence=self._fence_words(kind, cap),
+            until=cap,
+            fence=fence.told,
         )
+        if top is not None and (waiting := fence.waiting(top, now)):
+            self.warnings.append(waiting)
         if top is not None and low is not None and top < low:
             state = replace(state, below=top, count=0)
             if may_be_null and indexed:
@@ -300,25 +307,11 @@ class CursorObserver:
             return CursorValue(kind, in_form(text, kind.form))
         return CursorValue(kind, text[:10] if kind.kind is CursorKind.DATE else text)
 
-    def _cap(self, kind: CursorType, settings: CursorSpec, now: CursorValue | None) -> CursorValue | None:
-        fence, known = self.dialect.fence(self.source.ask, kind)
-        if fence is not None:
-            if not known and not settings.lag:
-                raise CursorColumnError(
-                    f"the database is a read-only copy, which does not know of open transactions: a {kind.native} "
-                    "that commits late there would be lost",
-                    hint="read the primary, with application_intent: read_write on the connection; or set "
-                    "read.incremental.lag to a number of row versions to look back",
-                )
-            return kind.value(fence).minus(1)
-        if now is None or settings.future is FuturePolicy.ACCEPT:
+    def _reads_clock(self, clock: Clock | None, kind: CursorType) -> Callable[[str], CursorValue] | None:
+        """What makes a cursor value of a time that the source's clock tells."""
+        if clock is None:
             return None
-        return now.minus(settings.settle) if settings.settle else now
-
-    def _fence_words(self, kind: CursorType, cap: CursorValue | None) -> str:
-        if kind.kind is CursorKind.ROWVERSION and cap is not None:
-            return f"row versions above {cap} belong to transactions that are still open, and wait"
-        return ""
+        return lambda raw: self._now(raw, clock, kind)
 
     def _formed(self, kind: CursorType, cursor: CursorExpression) -> CursorType:
         """The type with the form of its texts; refuses values of more than one form or storage class."""
@@ -389,6 +382,14 @@ class CursorObserver:
             self.warnings.append(
                 f"no index begins with {cursor.label}, and the table has about {rows:,} rows: {each}"
             )
+
+
+def _no_xmin() -> CursorColumnError:
+    return CursorColumnError(
+        "xmin can't be the cursor: it has 32 bits and begins anew, no index holds it, and rows keep old numbers",
+        hint="keep transaction ids in a column of their own (bigint, DEFAULT "
+        "CAST(CAST(pg_current_xact_id() AS text) AS bigint), set by a trigger on updates), and name it with fence: xid",
+    )
 
 
 def _shape(text: str, form: TextForm) -> str:

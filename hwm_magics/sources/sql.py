@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 from hwm_magics.connections.jdbc import JdbcAddress, jdbc_options
 from hwm_magics.core.cursor import CursorValue, TextForm
-from hwm_magics.core.decided import Window
+from hwm_magics.core.decided import ReadParts, Window
 from hwm_magics.core.observed import Column, SourceIdentity, SourceState
 from hwm_magics.core.query import SourceQuery, Way
 from hwm_magics.core.specs import ReadSpec
 from hwm_magics.core.sql_names import quote_table, table_parts
 from hwm_magics.core.statement import Param, Statement
+from hwm_magics.errors import SourceConnectionError
 from hwm_magics.sources.base import BatchStream, SourceRequest
 from hwm_magics.sources.catalog import own_columns
 from hwm_magics.sources.dialects import Dialect, TableFacts
 from hwm_magics.sources.observing import CursorObserver
 from hwm_magics.sources.rendering import with_literals
+from hwm_magics.sources.splitting import SplitObserver
 from hwm_magics.sources.wire import Described, Wire, collect, decode, projection, schema_of, wrapped
 from hwm_magics.stream import Parts, SparkRead
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Driver", "RawStream", "SqlSource"]
+__all__ = ["Driver", "RawStream", "SnapshotDriver", "SqlSource", "Travel"]
 
 
 @dataclass(slots=True)
@@ -75,6 +77,31 @@ class Driver(Protocol):
         ...
 
 
+@runtime_checkable
+class SnapshotDriver(Protocol):
+    """A driver whose reads can be made to see the snapshot of another connection, and be stopped from outside."""
+
+    snapshot: str
+    """The snapshot that each of its transactions sees from now on; "" for one of its own."""
+
+    def interrupt(self) -> None:
+        """Have the statement that runs fail. May be called from another thread, as long as it is not closed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Travel:
+    """How the rows of a statement travel.
+
+    Attributes:
+        wires: How each column does.
+        projected: Whether the statement selects what changes their meaning already.
+    """
+
+    wires: tuple[Wire, ...]
+    projected: bool
+
+
 @dataclass(slots=True)
 class SqlSource:
     """A database behind one connection.
@@ -86,6 +113,7 @@ class SqlSource:
         jdbc: Where Spark finds it; None where Spark has no way to it.
         of_spark: Whether it is Spark's own catalog.
         done: Called when it is closed; None for nothing.
+        again: Opens one more connection to the same database; None where there is one only.
         dialect: The sqlglot dialect of its SQL.
     """
 
@@ -95,6 +123,7 @@ class SqlSource:
     jdbc: JdbcAddress | None = None
     of_spark: bool = False
     done: Callable[[], object] | None = None
+    again: Callable[[], SqlSource] | None = None
     dialect: str = field(init=False)
     _identity: SourceIdentity | None = field(default=None, init=False)
     _form: TextForm | None = field(default=None, init=False)
@@ -160,7 +189,11 @@ class SqlSource:
         )
         observer = CursorObserver(self, request, wires, values, facts)
         self._form = observer.stored_form()
-        return observer.observe(state)
+        state = observer.observe(state)
+        if request.partition is None:
+            return state
+        split = SplitObserver(self, request, observer.wires, values, state).observe(request.partition)
+        return replace(state, split=split)
 
     def _asked(
         self,
@@ -227,16 +260,93 @@ class SqlSource:
         """See :meth:`~hwm_magics.sources.base.Source.open`."""
         self.driver.dialect.check(self.ask, statement)
         statement = self.formed(statement)
+        return self.stream(statement, self._travel(statement))
+
+    def open_parts(self, statement: Statement, parts: ReadParts) -> BatchStream:
+        """See :meth:`~hwm_magics.sources.base.Source.open_parts`."""
+        from hwm_magics.sources.parallel import PartsReading
+
+        self.driver.dialect.check(self.ask, statement)
+        whole = self.formed(statement)
+        travel = self._travel(whole)
+        statements = [self.formed(part) for part in parts.statements]
+        return PartsReading(self, whole, statements, parts, travel, schema_of(travel.wires)).stream()
+
+    def _travel(self, statement: Statement) -> Travel:
+        """How the columns of a statement travel, described once for all of its parts."""
         wires = self._projected(statement)
-        projected = wires is not None
+        if wires is not None:
+            return Travel(wires, projected=True)
         with self.driver.reading():
-            if wires is None:
-                wires = self._wires(statement)
-        dialect = self.driver.dialect
-        asked = wrapped(statement, wires, dialect.quote, projected=projected, alias=dialect.alias)
+            return Travel(self._wires(statement), projected=False)
+
+    def stream(self, statement: Statement, travel: Travel) -> BatchStream:
+        """Run a statement whose values are in form, and stream its rows.
+
+        Args:
+            statement: The statement.
+            travel: How its columns travel.
+        """
+        dialect, wires = self.driver.dialect, travel.wires
+        asked = wrapped(statement, wires, dialect.quote, projected=travel.projected, alias=dialect.alias)
         raw = self.driver.stream(asked, wires)
         schema = schema_of(wires)
         return BatchStream(schema, _decoded(raw, wires, schema), raw.close)
+
+    @property
+    def can_multiply(self) -> bool:
+        """Whether more connections to the same database can be opened."""
+        return self.again is not None
+
+    @property
+    def shares_snapshots(self) -> bool:
+        """Whether all of its connections can be made to see one snapshot."""
+        return self.again is not None and isinstance(self.driver, SnapshotDriver)
+
+    def another(self, snapshot: str = "") -> SqlSource:
+        """One more connection to the same database, to be closed by itself.
+
+        Args:
+            snapshot: The snapshot that it is to see; "" for its own.
+
+        Raises:
+            SourceConnectionError: None can be opened.
+        """
+        if self.again is None:
+            raise SourceConnectionError("a second connection can't be opened")
+        source = self.again()
+        if snapshot and isinstance(source.driver, SnapshotDriver):
+            source.driver.snapshot = snapshot
+        return source
+
+    def server(self) -> str:
+        """Which server answers; "" when that can't be told."""
+        with self.driver.reading():
+            return self.driver.dialect.server(self.ask)
+
+    def interrupt(self) -> None:
+        """Have a read on its way fail, where its driver can; from any thread."""
+        if isinstance(self.driver, SnapshotDriver):
+            self.driver.interrupt()
+
+    @contextmanager
+    def holding_snapshot(self, statement: Statement) -> Iterator[str]:
+        """Keep one snapshot of the database, and the tables of a statement as they are, for other connections.
+
+        Args:
+            statement: The statement, its values in form.
+
+        Yields:
+            The snapshot's name.
+        """
+        dialect = self.driver.dialect
+        with self.driver.reading():
+            # First the locks, then the snapshot: a table that is truncated or rewritten between the two would seem
+            # empty to it, and one that is rewritten later would have its rows on other pages.
+            locking = Statement(("SELECT 1 FROM (\n", *statement.parts, "\n) AS hwm_locked LIMIT 0"))
+            self.driver.rows(locking)
+            ((snapshot,),) = self.ask(dialect.snapshot)
+            yield str(snapshot)
 
     def _projected(self, statement: Statement) -> tuple[Wire, ...] | None:
         """The columns as they were observed, when the statement selects them by their projection."""
@@ -271,7 +381,7 @@ class SqlSource:
 
     def _parts(self, head: str, query: str) -> Parts | None:
         partition = self.read.partition
-        if partition is None:
+        if partition is None or partition.column is None:
             return None
         column = self.driver.dialect.quote(partition.column)
         asked = f"{head}SELECT MIN({column}), MAX({column}) FROM (\n{query}\n) hwm_rows"  # noqa: S608 - quoted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
@@ -92,12 +92,14 @@ class AdbcPostgres:
         database: What it belongs to, to be closed as well; None for a database that the user opened.
         place: Its address for people.
         timezone: The session's zone; None for the server's own.
+        snapshot: The snapshot that its transactions see; "" for one of their own.
     """
 
     connection: AdbcConnection
     database: AdbcDatabase | None
     place: str
     timezone: str | None = None
+    snapshot: str = ""
     dialect: Postgres = field(default_factory=lambda: Postgres("postgres", native_arrays=True))
     _inside: bool = False
     _closed: bool = False
@@ -128,10 +130,21 @@ class AdbcPostgres:
     def _begin(self) -> None:
         zone = f"; SET LOCAL TIME ZONE {self.dialect.literal(self.timezone)}" if self.timezone else ""
         try:
-            adbc.execute(self.connection, _BEGIN + zone)
+            adbc.execute(self.connection, _BEGIN + self._adopted() + zone)
         except adbc.ERRORS as error:
             raise self._failure(error, "reading from") from error
         self._inside = True
+
+    def _adopted(self) -> str:
+        if not self.snapshot:
+            return ""
+        snapshot = self.dialect.literal(self.snapshot)
+        return f"; SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SET TRANSACTION SNAPSHOT {snapshot}"
+
+    def interrupt(self) -> None:
+        """Have the server cancel the statement that runs; from any thread, before it is closed."""
+        with suppress(*adbc.ERRORS):
+            self.connection.cancel()
 
     def _end(self, how: str) -> None:
         if self._inside:

@@ -51,7 +51,7 @@ def test_trap_02_a_transaction_commits_after_a_later_row_was_loaded(pg, clock):
 
 
 def test_trap_03_a_transaction_id_fence_does_not_fence_a_column_of_start_times(pg):
-    """We set no fence of transaction ids: the lag covers what one would, and what it would not."""
+    """We set no such fence on times: the lag covers what one would, and what it would not."""
     pg.run("CREATE TABLE t (id int, u timestamptz DEFAULT now())")
     fenced, ours = pg.naive(name="fenced"), pg.ours()
 
@@ -77,7 +77,7 @@ def test_trap_03_a_transaction_id_fence_does_not_fence_a_column_of_start_times(p
 
 
 def test_trap_04_a_fence_from_pg_stat_activity_sees_nothing_of_other_users(pg, pg_database):
-    """We set no fence of start times either: what it sees depends on the loader's rights."""
+    """We claim no fence of start times where the loader may not see them: the lag it is then."""
     pg.run("CREATE TABLE t (id int, u timestamptz DEFAULT now())")
     fenced, ours = pg.naive(name="fenced"), pg.ours()
     fence = (

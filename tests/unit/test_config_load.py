@@ -19,6 +19,7 @@ from hwm_magics.core.specs import (
     FuturePolicy,
     LoadSpec,
     NullPolicy,
+    Partition,
     ReadSpec,
     SchemaPolicy,
     WriteMode,
@@ -397,6 +398,22 @@ class TestSpellings:
     @pytest.mark.parametrize("name", ["partition_by", "cluster_by"])
     def test_of_the_layout(self, settings, name):
         assert getattr(write(settings.format(name=name)), name) == ("d",)
+
+    @pytest.mark.parametrize(
+        ("given", "meant"),
+        [("auto", Partition(None, 0)), ("{column: id, count: 8}", Partition("id", 8))],
+    )
+    def test_of_parts(self, given, meant):
+        text = f"read: {{connection: s, table: t, partition: {given}}}\nwrite: {{connection: l, path: p}}"
+        assert load(text).read.partition == meant
+
+    @pytest.mark.parametrize("word", ["auto", "off", "require", "xid"])
+    def test_of_fences(self, word):
+        text = (
+            f"read: {{connection: s, table: t, incremental: {{column: u, fence: {word}}}}}\n"
+            "write: {connection: l, path: p}"
+        )
+        assert load(text).read.cursor.fence == word
 
     @pytest.mark.parametrize("settings", ["optimize_write: true", "options: {optimize_write: true}"])
     def test_of_optimized_writes(self, settings):

@@ -367,6 +367,8 @@ class TestRules:
             ("{column: id}", "read.partition", "needs both"),
             ("{count: 8}", "read.partition", "needs both"),
             ("{column: id, count: 0}", "read.partition.count", "write 1 or more"),
+            ("by pages", "read.partition", "it must be auto, or a block"),
+            ("[id, 8]", "read.partition", "it must be auto, or a block"),
         ],
     )
     def test_parallel_parts_need_a_column_and_a_count(self, given, path, words):

@@ -15,7 +15,7 @@ from hwm_magics.errors import CursorColumnError, SchemaMismatchError
 from hwm_magics.sources.rendering import Bound, bind_by_text
 from hwm_magics.sources.wire import Described, UnmappedError, Wire, as_is
 
-__all__ = ["Ask", "Clock", "Dialect", "TableFacts", "refused_cursor"]
+__all__ = ["Ask", "Clock", "Dialect", "OpenTransactions", "Pages", "TableFacts", "refused_cursor"]
 
 Ask = Callable[[str], list[tuple[Any, ...]]]
 """Runs a query of the catalog and gives its rows, or raises a SourceError."""
@@ -45,17 +45,54 @@ class TableFacts:
         indexed: Columns that an index begins with, so that their MAX is cheap.
         unique: Sets of columns that are unique together.
         rows: About how many rows there are; None when unknown.
+        primary: The columns of the primary key; empty without one, or when unknown.
     """
 
     not_null: frozenset[str] = frozenset()
     indexed: frozenset[str] = frozenset()
     unique: tuple[frozenset[str], ...] = ()
     rows: int | None = None
+    primary: frozenset[str] = frozenset()
 
     def keeps_unique(self, keys: Iterable[str]) -> bool:
         """Whether the columns are unique together and never NULL."""
         names = frozenset(keys)
         return names <= self.not_null and any(each <= names for each in self.unique)
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """The pages that a table's rows lie in.
+
+    Attributes:
+        count: How many there are.
+        bytes: The size of one, in bytes.
+        refusal: Why rows can't be read by pages, in words; "" when they can.
+    """
+
+    count: int = 0
+    bytes: int = 0
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTransactions:
+    """Transactions that may still write, as far as the database tells.
+
+    Attributes:
+        now: When it was asked, as the clock tells the time; "" when it can't be told.
+        since: When the oldest of them began; "" when there is none.
+        who: Which one that is.
+        prepared: When the oldest one that waits for its second phase was prepared, of whose beginning nobody
+            knows; "" when there is none.
+        refusal: Why it can't be told, in words; "" when it can.
+    """
+
+    now: str = ""
+    since: str = ""
+    who: str = ""
+    prepared: str = ""
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +104,14 @@ class Dialect:
         alias: How a derived table is named.
         alive: A query that only asks whether the connection is there.
         types_by_value: Whether types of columns may have to be told by looking at their values.
+        snapshot: A query that hands out the snapshot of the transaction, for other connections; "" for none.
     """
 
     name: str = ""
     alias: str = field(default="AS hwm_wire")
     alive: str = "SELECT 1"
     types_by_value: bool = False
+    snapshot: str = ""
 
     def quote(self, name: str) -> str:
         """A name, quoted."""
@@ -237,6 +276,26 @@ class Dialect:
         del ask, kind
         return None, True
 
+    def open_transactions(self, ask: Ask, kind: CursorKind, timezone: str | None) -> OpenTransactions | None:
+        """Since when transactions may be open that still write; None where the database has no way to tell.
+
+        Args:
+            ask: Runs a query.
+            kind: The kind of the cursor, as for :meth:`clock`.
+            timezone: As for :meth:`clock`.
+        """
+        del ask, kind, timezone
+        return None
+
+    def open_ids(self, ask: Ask) -> int | None:
+        """The lowest transaction id that is still open, of 64 bits; None where the database has no such ids.
+
+        Args:
+            ask: Runs a query.
+        """
+        del ask
+        return None
+
     def identity(self, ask: Ask, place: str) -> SourceIdentity:
         """Which database this is.
 
@@ -246,6 +305,25 @@ class Dialect:
         """
         del ask
         return SourceIdentity(text=place)
+
+    def server(self, ask: Ask) -> str:
+        """Which server answers, so that connections to one can be told from those to its copies; "" if unknown.
+
+        Args:
+            ask: Runs a query.
+        """
+        del ask
+        return ""
+
+    def pages(self, ask: Ask, table: str) -> Pages:
+        """The pages that a table's rows lie in.
+
+        Args:
+            ask: Runs a query.
+            table: The table's quoted name.
+        """
+        del ask, table
+        return Pages(refusal="this database does not tell rows by their pages")
 
     def facts(self, ask: Ask, table: str) -> TableFacts | None:
         """What the catalog knows of a table; None when it can't be asked.

@@ -220,6 +220,10 @@ class MySql(Dialect):
         server = f"{host}:{port}/{number}{folder}".rstrip("/")
         return SourceIdentity(f"mariadb/{server}/{database}", text=f"MariaDB database {database} on {place}")
 
+    def server(self, ask: Ask) -> str:
+        ((server,),) = ask("SELECT CONCAT(@@hostname, ':', @@port)")
+        return str(server)
+
     def facts(self, ask: Ask, table: str) -> TableFacts | None:
         found = self._table(ask, table)
         if found is None:

@@ -72,6 +72,11 @@ class Oracle(Dialect):
         )
         return SourceIdentity(f"oracle/{database}/{service}", text=f"Oracle database {service} on {place}")
 
+    def server(self, ask: Ask) -> str:
+        # The instances of one database see the same rows; a standby has a name of its own.
+        ((database,),) = ask("SELECT SYS_CONTEXT('USERENV', 'DB_UNIQUE_NAME') FROM dual")
+        return str(database or "")
+
     def wire(self, described: Described) -> Wire:
         name = self.quote(described.name)
         if described.native in ("TIMESTAMP_TZ", "TIMESTAMP_LTZ"):
@@ -181,6 +186,12 @@ class DuckDb(Dialect):
     def identity(self, ask: Ask, place: str) -> SourceIdentity:
         del ask
         return SourceIdentity(text=f"DuckDB database {place}")
+
+    def server(self, ask: Ask) -> str:
+        # No server: whoever opens the file has the same one.
+        return ", ".join(
+            str(row[0]) for row in ask("SELECT path FROM duckdb_databases() WHERE path IS NOT NULL")
+        )
 
     def tables(self, ask: Ask) -> tuple[str, ...]:
         rows = ask(

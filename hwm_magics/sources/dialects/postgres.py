@@ -15,7 +15,7 @@ from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue, Scalar
 from hwm_magics.core.observed import Column, SourceIdentity
 from hwm_magics.core.sql_names import quote
 from hwm_magics.errors import QueryError
-from hwm_magics.sources.dialects.base import Ask, Clock, Dialect, TableFacts
+from hwm_magics.sources.dialects.base import Ask, Clock, Dialect, OpenTransactions, Pages, TableFacts
 from hwm_magics.sources.rendering import Bound, bind_by_text
 from hwm_magics.sources.wire import Described, UnmappedError, Wire, as_is, check_names, check_times, parsed
 
@@ -135,6 +135,7 @@ class Postgres(Dialect):
 
     native_arrays: bool = False
     exact_times: bool = True
+    snapshot: str = "SELECT pg_export_snapshot()"
 
     def literal(self, text: str) -> str:
         # E'' reads a backslash alike whatever standard_conforming_strings says.
@@ -271,6 +272,62 @@ class Postgres(Dialect):
         )
         return SourceIdentity(strong=f"postgres/{system}/{database}", epoch=f"timeline {timeline}", text=text)
 
+    def open_transactions(self, ask: Ask, kind: CursorKind, timezone: str | None) -> OpenTransactions | None:
+        if self.name != "postgres":
+            return None
+        ((standby, isolation, allowed),) = ask(
+            "SELECT CAST(pg_is_in_recovery() AS text), current_setting('transaction_isolation'), "
+            "CAST(pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS text)"
+        )
+        refusals = (
+            (standby == "true", "a standby does not know of the transactions that are open on the primary"),
+            (
+                isolation != "read committed",
+                f"this transaction is {isolation}, and sees the rows as they once were",
+            ),
+            (
+                allowed != "true",
+                "this role may not see the transactions of others (GRANT pg_read_all_stats, or pg_monitor)",
+            ),
+        )
+        if refusal := next((why for holds, why in refusals if holds), ""):
+            return OpenTransactions(refusal=refusal)
+        zone = f" AT TIME ZONE {self.literal(timezone)}" if timezone else ""
+        zone = " AT TIME ZONE 'UTC'" if kind is CursorKind.TIMESTAMP_TZ else zone
+        ((now, hidden, since, who, prepared),) = ask(_OPEN.replace("{zone}", zone))
+        if int(hidden):
+            return OpenTransactions(refusal="a session of this database has track_activities off")
+        return OpenTransactions(str(now), since or "", who or "", prepared or "")
+
+    def open_ids(self, ask: Ask) -> int | None:
+        if self.name != "postgres":
+            return None
+        ((lowest,),) = ask("SELECT CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text)")
+        return int(lowest)
+
+    def server(self, ask: Ask) -> str:
+        # Behind one address there may be several servers, and one server begins at one moment only.
+        ((server,),) = ask(
+            "SELECT COALESCE(host(inet_server_addr()), 'local') || COALESCE(':' || CAST(inet_server_port() AS text), "
+            "'') || ', started ' || CAST(pg_postmaster_start_time() AT TIME ZONE 'UTC' AS text)"
+        )
+        return str(server)
+
+    def pages(self, ask: Ask, table: str) -> Pages:
+        rows = ask(_PAGES.replace("{table}", self.literal(table)))
+        if not rows:
+            return Pages(refusal="its pages can't be asked for")
+        version, kind, access, persistence, children, size, page = rows[0]
+        refusals = (
+            (int(version) < _TID_RANGES, "PostgreSQL reads ranges of pages from version 14 on"),
+            (kind not in ("r", "m"), f"{_KINDS.get(kind, 'it')} has no pages of its own"),
+            (kind in ("r", "m") and access != "heap", f"tables of the method {access} have no such pages"),
+            (persistence == "t", "a temporary table is seen by its own session only"),
+            (children == "true", "other tables inherit from it, and have pages of their own"),
+        )
+        refusal = next((why for holds, why in refusals if holds), "")
+        return Pages(int(size or 0) // int(page), int(page), refusal)
+
     def facts(self, ask: Ask, table: str) -> TableFacts | None:
         rows = ask(_FACTS.replace("{table}", self.literal(table)))
         if not rows or rows[0][0] is None:
@@ -282,6 +339,7 @@ class Postgres(Dialect):
             frozenset(index["columns"][0] for index in indexes if index["ordered"]),
             tuple(frozenset(index["columns"]) for index in indexes if index["unique"]),
             told["rows"] if told["rows"] >= 0 else None,
+            next((frozenset(index["columns"]) for index in indexes if index["primary"]), frozenset()),
         )
 
     def tables(self, ask: Ask) -> tuple[str, ...]:
@@ -300,6 +358,29 @@ CROSS JOIN LATERAL (WITH RECURSIVE d(oid, typmod, typtype, typbasetype, typtypmo
   UNION ALL SELECT t.oid, d.typtypmod, t.typtype, t.typbasetype, t.typtypmod FROM d
   JOIN pg_catalog.pg_type t ON t.oid = d.typbasetype WHERE d.typtype = 'd')
   SELECT oid, typmod FROM d WHERE typtype <> 'd') AS base"""
+# A transaction counts before it has an id: it may have read its clock already (and take that for a row's). Sessions of
+# our own read in READ ONLY transactions, and get none.
+_OPEN = """
+WITH seen AS (SELECT * FROM pg_catalog.pg_stat_activity a
+  WHERE a.datid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())
+  AND a.pid <> pg_backend_pid() AND a.backend_type <> 'autovacuum worker'
+  AND NOT (a.application_name = 'hwm_magics' AND a.backend_xid IS NULL)),
+oldest AS (SELECT s.xact_start, 'pid ' || s.pid || COALESCE(', user ' || s.usename, '')
+    || CASE WHEN s.application_name <> '' THEN ', ' || s.application_name ELSE '' END AS who
+  FROM seen s WHERE s.xact_start IS NOT NULL ORDER BY s.xact_start LIMIT 1)
+SELECT to_char(statement_timestamp(){zone}, 'YYYY-MM-DD HH24:MI:SS.US'),
+  (SELECT CAST(COUNT(*) AS integer) FROM seen s WHERE s.state = 'disabled'),
+  (SELECT to_char(o.xact_start{zone}, 'YYYY-MM-DD HH24:MI:SS.US') FROM oldest o), (SELECT o.who FROM oldest o),
+  (SELECT to_char(MIN(p.prepared){zone}, 'YYYY-MM-DD HH24:MI:SS.US') FROM pg_catalog.pg_prepared_xacts p
+    WHERE p.database = current_database())"""
+_TID_RANGES = 140_000
+_KINDS = {"v": "a view", "p": "a partitioned table", "f": "a foreign table"}
+_PAGES = """
+SELECT CAST(current_setting('server_version_num') AS integer), CAST(c.relkind AS text), CAST(m.amname AS text),
+  CAST(c.relpersistence AS text), CAST(c.relhassubclass AS text), CASE WHEN c.relkind IN ('r', 'm') THEN
+  pg_relation_size(c.oid) END, CAST(current_setting('block_size') AS integer)
+FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_am m ON m.oid = c.relam
+WHERE c.oid = CAST(to_regclass({table}) AS oid)"""
 _FACTS = """
 SELECT CAST(json_build_object(
   'rows', CAST(c.reltuples AS bigint),
@@ -307,6 +388,7 @@ SELECT CAST(json_build_object(
     WHERE a.attrelid = c.oid AND a.attnum > 0 AND a.attnotnull AND NOT a.attisdropped),
   'indexes', (SELECT json_agg(json_build_object(
       'ordered', m.amname = 'btree',
+      'primary', i.indisprimary,
       'unique', i.indisunique AND i.indimmediate AND NOT (c.relkind = 'r' AND c.relhassubclass),
       'columns', (SELECT json_agg(a.attname ORDER BY k.at) FROM unnest(i.indkey) WITH ORDINALITY AS k(attnum, at)
         LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum AND k.attnum > 0

@@ -173,6 +173,10 @@ class Sqlite(Dialect):
         del ask
         return SourceIdentity(text=f"SQLite database {place}")
 
+    def server(self, ask: Ask) -> str:
+        # No server: whoever opens the file has the same one.
+        return ", ".join(str(file) for _, _, file in ask("SELECT * FROM pragma_database_list") if file)
+
     def facts(self, ask: Ask, table: str) -> TableFacts | None:
         parts = table_parts(table, "sqlite")
         where = self.literal(parts[-1]) + (f", {self.literal(parts[0])}" if len(parts) > 1 else "")
@@ -201,7 +205,7 @@ class Sqlite(Dialect):
             not_null.add(rowid)
             first.add(rowid)
             sets.append(frozenset({rowid}))
-        return TableFacts(frozenset(not_null), frozenset(first), tuple(sets))
+        return TableFacts(frozenset(not_null), frozenset(first), tuple(sets), primary=frozenset(keys))
 
     def tables(self, ask: Ask) -> tuple[str, ...]:
         found: list[str] = []

@@ -292,6 +292,11 @@ class TSql(Dialect):
             text=f"SQL Server database {database} on {place or server}",
         )
 
+    def server(self, ask: Ask) -> str:
+        # A listener leads connections that only read to any of its replicas, which lag behind each in its own way.
+        ((server,),) = ask("SELECT CAST(@@SERVERNAME AS nvarchar(256))")
+        return str(server or "")
+
     def fence(self, ask: Ask, kind: CursorType) -> tuple[str | None, bool]:
         if kind.kind is not CursorKind.ROWVERSION:
             return None, True
@@ -310,19 +315,21 @@ class TSql(Dialect):
     def _facts(self, ask: Ask, table: str) -> TableFacts:
         not_null = ask(f"SELECT c.name FROM sys.columns c WHERE c.object_id = {table} AND c.is_nullable = 0")  # noqa: S608 - quoted
         rows = ask(
-            "SELECT i.index_id, CAST(i.is_unique AS int), c.name FROM sys.indexes i JOIN sys.index_columns k "  # noqa: S608 - quoted
-            "ON k.object_id = i.object_id AND k.index_id = i.index_id JOIN sys.columns c ON c.object_id = k.object_id "
-            f"AND c.column_id = k.column_id WHERE i.object_id = {table} AND i.has_filter = 0 AND i.is_disabled = 0 "
-            "AND i.type IN (1, 2) AND k.is_included_column = 0 ORDER BY i.index_id, k.key_ordinal"
+            "SELECT i.index_id, CAST(i.is_unique AS int), c.name, CAST(i.is_primary_key AS int) "  # noqa: S608 - quoted
+            "FROM sys.indexes i JOIN sys.index_columns k ON k.object_id = i.object_id AND k.index_id = i.index_id "
+            "JOIN sys.columns c ON c.object_id = k.object_id AND c.column_id = k.column_id "
+            f"WHERE i.object_id = {table} AND i.has_filter = 0 AND i.is_disabled = 0 AND i.type IN (1, 2) "
+            "AND k.is_included_column = 0 ORDER BY i.index_id, k.key_ordinal"
         )
         indexes: dict[int, list[str]] = {}
-        for index, _, name in rows:
+        for index, _, name, _ in rows:
             indexes.setdefault(int(index), []).append(str(name))
-        unique = {int(index) for index, is_unique, _ in rows if int(is_unique)}
+        unique = {int(index) for index, is_unique, _, _ in rows if int(is_unique)}
         return TableFacts(
             frozenset(str(name) for (name,) in not_null),
             frozenset(names[0] for names in indexes.values()),
             tuple(frozenset(names) for index, names in indexes.items() if index in unique),
+            primary=frozenset(str(name) for _, _, name, is_primary in rows if int(is_primary)),
         )
 
     def tables(self, ask: Ask) -> tuple[str, ...]:
