@@ -222,7 +222,7 @@ def test_a_page_without_styles_and_classes_still_tells_the_whole_plan(made):
 def test_a_receipt_without_styles_and_classes_tells_what_was_written_and_how_to_undo_it(made):
     data = displays(made.cells[5])[0]["data"]
     seen = Visible(cleaned(data["text/html"]))
-    for words in ("SUCCEEDED", "5 rows written", "To undo it:", "%hwm_rollback --node other", "Watermark"):
+    for words in ("SUCCEEDED", "5 rows written", "To undo it:", "%hwm_rollback --node other", "updated_at:"):
         assert flat(words) in seen.text
         assert words in data["text/plain"]
         assert words in data["text/markdown"].replace("\\", "")
