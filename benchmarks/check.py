@@ -22,6 +22,7 @@ EXACT = {
     "timestamp without time zone": "timestamp_ntz",
     "character": "string",
     "character varying": "string",
+    "text": "string",
 }
 
 
@@ -37,7 +38,7 @@ def sums(table: DeltaTable, types: dict[str, str]) -> dict[str, Decimal]:
 
 def _countable(column: pa.Array, kind: str) -> pa.Array:
     whole = pa.decimal128(19, 0)
-    if kind.startswith("character"):
+    if kind.startswith(("character", "text")):
         return pc.binary_length(column)
     if kind == "date":
         return column.cast(pa.date32()).cast(pa.int32()).cast(pa.int64())

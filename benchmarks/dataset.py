@@ -61,6 +61,7 @@ _SUMS = {
     "timestamp without time zone": "sum((extract(epoch FROM {0}) * 1000000)::bigint)",
     "character": "sum(octet_length({0}))",  # padding included, as the type has it
     "character varying": "sum(octet_length({0}))",
+    "text": "sum(octet_length({0}))",
 }
 
 
@@ -151,6 +152,21 @@ def change(server: Server) -> str:
             connection.execute("CREATE INDEX ON orders_changed (updated_at)")
             connection.execute("ANALYZE orders_changed")
         return str(high)
+
+
+def ensure_wide(server: Server) -> None:
+    """Make ``wide`` unless it is there: 150,000 rows of 6 KB of text each, no two of them alike."""
+    with closing(server.connect()) as connection, connection.transaction():
+        if _one(connection, "SELECT to_regclass('public.wide')::text") == (None,):
+            text = "repeat(md5(n::text || {0}), 64)"
+            connection.execute(
+                "CREATE TABLE wide (id bigint PRIMARY KEY, a text NOT NULL, b text NOT NULL, c text NOT NULL)"
+            )
+            connection.execute(
+                f"INSERT INTO wide SELECT n, {', '.join(text.format(repr(name)) for name in 'abc')} "
+                "FROM generate_series(1, 150000) n"
+            )
+            connection.execute("ANALYZE wide")
 
 
 def expected(server: Server, table: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ PACKAGES = (
     "connectorx==0.4.6",
     "deltalake==1.6.6",
     "pandas==3.1.1",
+    "polars==2.1.0",
     "pyodbc==5.5.0",
     "psycopg2-binary==2.9.13",
     "psycopg[binary]==3.3.9",

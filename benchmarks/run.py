@@ -174,7 +174,7 @@ class Bench:
         base = self._base(way)
         with self._task(way, base) as task:
             run = measure.run(self._python(way), measure.WAYS / f"{way.script}.py", task)
-            if way.start != "commits":
+            if way.writes and way.start != "commits":
                 self._check(way, task, sums=sums)
         return run
 
@@ -200,6 +200,8 @@ class Bench:
             root.mkdir(parents=True)
         (folder / "scratch").mkdir(parents=True)
         source = self._source(way)
+        if way.table == "wide":
+            dataset.ensure_wide(self._server)
         try:
             yield {
                 "url": source.url,
@@ -346,7 +348,7 @@ def surroundings(rounds: int) -> str:
             found.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             continue
-    pins = [pin for pin in peers.PACKAGES if pin.startswith(("dlt", "connectorx", "pandas"))]
+    pins = [pin for pin in peers.PACKAGES if pin.startswith(("dlt", "connectorx", "pandas", "polars"))]
     return (
         f"Python {platform.python_version()}, {os.cpu_count()} cores, {rounds} counted rounds a pair, load "
         f"{os.getloadavg()[1]:.1f} (5 min). {', '.join(found)}; peers: {', '.join(pins)}."

@@ -234,7 +234,7 @@ class Execution:
         reader = pa.RecordBatchReader.from_batches(self._schema, iter(feed))
         properties = commit_properties(record)
         partitioned = bool(self._plan.target.partition_by or (self._create and self._create.partition_by))
-        parquet = writer_properties(partitioned=partitioned)
+        parquet = writer_properties(partitioned=partitioned, row_bytes=feed.row_bytes)
         merge_schema = bool(self._change.added)
         step = self._write
         if isinstance(step, MergeRows):

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["Feed", "commit", "commit_properties", "translated", "writer_properties"]
 
 
+_GROUP_BYTES = 32 * 2**20
+"""A row group of wide rows has no more than this, in memory."""
+
+
 class Feed:
     """Hands batches to delta-rs and keeps what went wrong on the way.
 
@@ -50,6 +54,12 @@ class Feed:
         self._run.check()
         self._first = next(self._batches, None)
         return self._first is not None
+
+    @property
+    def row_bytes(self) -> float:
+        """What a row of the first batch takes in memory; 0 before it is read."""
+        first = self._first
+        return first.nbytes / first.num_rows if first is not None and first.num_rows else 0
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         run = self._run
@@ -89,15 +99,19 @@ def commit_properties(record: CommitRecord, *, retries: int | None = None) -> Co
     )
 
 
-def writer_properties(*, partitioned: bool) -> WriterProperties:
+def writer_properties(*, partitioned: bool, row_bytes: float = 0) -> WriterProperties:
     """Parquet settings: row groups small enough for flat memory, large enough for readers.
 
     Args:
         partitioned: Whether the table has partitions; each value then keeps a writer open.
+        row_bytes: What a row takes in memory, about: a row group is held until it is full.
     """
     from deltalake import WriterProperties
 
-    return WriterProperties(compression="SNAPPY", max_row_group_size=16_384 if partitioned else 131_072)
+    rows = 16_384 if partitioned else 131_072
+    if row_bytes:
+        rows = max(1_024, min(rows, int(_GROUP_BYTES / row_bytes)))
+    return WriterProperties(compression="SNAPPY", max_row_group_size=rows)
 
 
 def commit(

@@ -14,6 +14,7 @@ from hwm_magics.connections.secrets import scrub_url
 from hwm_magics.core.statement import Statement
 from hwm_magics.errors import SourceError
 from hwm_magics.sources import adbc
+from hwm_magics.sources.ahead import Ahead
 from hwm_magics.sources.dialects.postgres import Postgres, numeric_name
 from hwm_magics.sources.failures import failure, incomplete, not_installed
 from hwm_magics.sources.rendering import with_literals
@@ -100,7 +101,9 @@ class AdbcPostgres:
     place: str
     timezone: str | None = None
     snapshot: str = ""
-    dialect: Postgres = field(default_factory=lambda: Postgres("postgres", native_arrays=True))
+    dialect: Postgres = field(
+        default_factory=lambda: Postgres("postgres", native_arrays=True, packs_decimals=True)
+    )
     _inside: bool = False
     _closed: bool = False
 
@@ -196,7 +199,7 @@ class AdbcPostgres:
             told = self._failure(error, "reading from")
             self._quietly_end()
             raise told from error
-        reading = _Reading(self, reader, free)
+        reading = _Reading(self, reader, free, Ahead(adbc.columns_of(reader)))
         return RawStream(reading.batches(), reading.close)
 
     def close(self) -> None:
@@ -218,11 +221,12 @@ class _Reading:
     driver: AdbcPostgres
     reader: pa.RecordBatchReader
     free: Any
+    ahead: Ahead[Sequence[pa.Array]]
     done: bool = False
 
     def batches(self) -> Iterator[Sequence[pa.Array]]:
         try:
-            yield from adbc.columns_of(self.reader)
+            yield from self.ahead
         except adbc.ERRORS as error:
             if self.done:
                 raise incomplete(f"reading from {self.driver.place}", "the read was stopped") from None
@@ -243,6 +247,7 @@ class _Reading:
             return
         self.done = True
         try:
+            self.ahead.stop()
             self._drain()
         finally:
             self.free()

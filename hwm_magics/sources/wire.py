@@ -14,6 +14,7 @@ from hwm_magics.errors import QueryError, SchemaMismatchError
 
 __all__ = [
     "Described",
+    "Pack",
     "UnmappedError",
     "Wire",
     "as_is",
@@ -49,6 +50,19 @@ class Described:
 
 
 @dataclass(frozen=True, slots=True)
+class Pack:
+    """How columns travel together, as one text a row. Columns whose packs are equal do.
+
+    Attributes:
+        join: SQL for the text that holds the given expressions' values.
+        split: The columns of such texts.
+    """
+
+    join: Callable[[Sequence[str]], str]
+    split: Callable[[pa.Array, Sequence[Column]], Sequence[pa.Array]]
+
+
+@dataclass(frozen=True, slots=True)
 class Wire:
     """How one column travels.
 
@@ -59,6 +73,7 @@ class Wire:
         expressions: What is selected, when that is not the column itself; one a type.
         cast: The SELECT expression that changes what the column means (a uuid to its text), which
             people should see; "" where nothing is changed but the way it travels.
+        pack: How it travels where others with the same pack are read beside it; None for alone.
     """
 
     column: Column
@@ -66,6 +81,7 @@ class Wire:
     types: tuple[pa.DataType, ...]
     expressions: tuple[str, ...] = field(default=())
     cast: str = ""
+    pack: Pack | None = None
 
 
 class UnmappedError(Exception):
@@ -213,7 +229,12 @@ def wrapped(
     if not any(wire.expressions or (wire.cast and not projected) for wire in wires):
         return statement
     selected: list[str] = []
-    for wire in wires:
+    for group in _groups(wires):
+        pack = wires[group[0]].pack
+        if pack is not None and len(group) > 1:
+            selected.append(pack.join([quote(wires[at].column.name) for at in group]))
+            continue
+        wire = wires[group[0]]
         cast = "" if projected else wire.cast
         selected += wire.expressions or (cast or quote(wire.column.name),)
     named = ", ".join(f"{part} AS {quote(f'c{at}')}" for at, part in enumerate(selected))
@@ -228,9 +249,37 @@ def schema_of(wires: Sequence[Wire]) -> pa.Schema:
 
 def decode(arrays: Sequence[pa.Array], wires: Sequence[Wire], schema: pa.Schema) -> pa.RecordBatch:
     """A batch in its final types, from the columns as they arrived."""
-    decoded, at = [], 0
-    for wire in wires:
+    decoded: list[pa.Array | None] = [None] * len(wires)
+    at = 0
+    for group in _groups(wires):
+        pack = wires[group[0]].pack
+        if pack is not None and len(group) > 1:
+            columns = pack.split(arrays[at], [wires[number].column for number in group])
+            for number, column in zip(group, columns, strict=True):
+                decoded[number] = column
+            at += 1
+            continue
+        wire = wires[group[0]]
         count = len(wire.types)
-        decoded.append(wire.decode(arrays[at : at + count], wire.column))
+        decoded[group[0]] = wire.decode(arrays[at : at + count], wire.column)
         at += count
     return pa.RecordBatch.from_arrays(decoded, schema=schema)
+
+
+def _groups(wires: Sequence[Wire]) -> list[list[int]]:
+    """The columns in the order in which they travel, those that travel together as one."""
+    groups: list[list[int]] = []
+    packed: dict[Pack, list[int]] = {}
+    for number, wire in enumerate(wires):
+        group = packed.get(wire.pack) if wire.pack is not None else None
+        if group is not None and len(group) < _MOST_PACKED:
+            group.append(number)
+            continue
+        groups.append([number])
+        if wire.pack is not None:
+            packed[wire.pack] = groups[-1]
+    return groups
+
+
+_MOST_PACKED = 40
+"""PostgreSQL's functions take 100 arguments, and each column needs two."""

@@ -6,6 +6,7 @@ import math
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -287,3 +288,42 @@ def plain(row):
         value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo is not None else value
         for value in row
     )
+
+
+@pytest.mark.parametrize("way", each(POSTGRES_WAYS))
+def test_many_decimals_of_many_scales_keep_their_columns_and_nulls(way, pg_database):
+    with pg_database.connect() as db:
+        db.execute(
+            "CREATE TABLE many (id integer, a numeric(15,2), b numeric(9,3), c numeric(15,2), d numeric(10,0), "
+            'e numeric(10,0), f numeric(30,3), "g ""h" numeric(3,3))'
+        )
+        db.execute(
+            "INSERT INTO many SELECT n, CASE WHEN n % 7 > 0 THEN -n / 100.0 END, n / 1000.0, n * 1.01, n, "
+            "CASE WHEN n % 5 > 0 THEN n - 1500 END, n * 1e20, n % 10 / 1000.0 FROM generate_series(1, 3000) n"
+        )
+        names = [c.name for c in db.execute("SELECT * FROM many").description]
+        wanted = [dict(zip(names, row, strict=True)) for row in db.execute("SELECT * FROM many ORDER BY id")]
+    read = ReadSpec("shop", table="many")
+    with to_postgres(way, pg_database) as opens, opens(read) as source:
+        observed(source, read)
+        found = read_all(source, read).sort_by("id")
+    assert found.to_pylist() == wanted
+    assert [str(field.type) for field in found.schema if pa.types.is_decimal(field.type)] == [
+        "decimal128(15, 2)", "decimal128(9, 3)", "decimal128(15, 2)", "decimal128(10, 0)", "decimal128(10, 0)",
+        "decimal128(30, 3)", "decimal128(3, 3)",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", [2, 3000])
+def test_a_decimal_that_is_no_number_is_named_among_others(rows, pg_database):
+    with pg_database.connect() as db:
+        db.execute("CREATE TABLE odd (id integer, good numeric(9,2), bad numeric(9,2))")
+        db.execute(
+            "INSERT INTO odd SELECT n, n, CASE WHEN n = 2 THEN 'NaN' ELSE n::numeric END "
+            f"FROM generate_series(1, {rows}) n"
+        )
+    read = ReadSpec("shop", table="odd")
+    with to_postgres("adbc", pg_database) as opens, opens(read) as source:
+        observed(source, read)
+        with pytest.raises(QueryError, match=r"'bad' holds 'NaN', which is no value of decimal\(9,2\)"):
+            read_all(source, read)
