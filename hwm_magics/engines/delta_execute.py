@@ -25,6 +25,7 @@ from hwm_magics.core.decided import (
     SchemaChange,
 )
 from hwm_magics.core.observed import CommitRecord
+from hwm_magics.core.query import CursorExpression
 from hwm_magics.engines.base import Progress, RunContext
 from hwm_magics.engines.delta_log import LogReader
 from hwm_magics.engines.delta_open import Address
@@ -170,7 +171,7 @@ class Execution:
         columns = [*(step.columns or [name for name in self._schema.names if name in there])]
         columns += [name for name in (step.cursor, step.fallback) if name and name not in columns]
         cursor = compared_by(step)
-        where = condition(cursor, step.low, nulls=step.nulls)
+        where = condition(cursor, self._plan.target.columns, step.low, nulls=step.nulls)
         rows = select(self._table, columns, where)
         missing = {column.name for column in self._change.missing}
         overlap = Overlap.of(rows, step, self._schema, missing)
@@ -240,7 +241,9 @@ class Execution:
         if isinstance(step, MergeRows):
             return self._merger(table, reader, step, record)
         predicate = (
-            bounded(step.window, step.cursor, step.fallback) if isinstance(step, ReplaceWindow) else None
+            bounded(step.window, CursorExpression(step.cursor, step.fallback), self._plan.target.columns)
+            if isinstance(step, ReplaceWindow)
+            else None
         )
         replace_rows = isinstance(step, ReplaceTable | ReplaceWindow)
 

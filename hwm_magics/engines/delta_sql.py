@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from decimal import Decimal, localcontext
 
 from hwm_magics.core.cursor import CursorKind, CursorValue
 from hwm_magics.core.decided import Window
+from hwm_magics.core.observed import Column
 from hwm_magics.core.query import CursorExpression
 
-__all__ = ["bounded", "condition", "literal", "maximum", "within"]
+__all__ = ["bounded", "by_value", "condition", "literal", "maximum", "within"]
 
 DIALECT = "postgres"
 """The sqlglot dialect nearest to DataFusion's SQL."""
@@ -43,14 +44,49 @@ def maximum(cursor: CursorExpression) -> str:
     return f"SELECT MAX({cursor.sql(DIALECT)}) AS highest FROM hwm_target"  # noqa: S608 - quoted by the expression
 
 
-def condition(cursor: CursorExpression, low: CursorValue | None, *, nulls: bool) -> str:
-    """Which target rows may come again: those at or above a low bound, and a little below.
+_DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
+_TRUSTED_DIGITS = 15
+"""Of a decimal, file statistics hold a double."""
 
-    File statistics cut timestamps to milliseconds and keep decimals as doubles, so the bound is lowered by as
-    much before it is used to choose files and rows; the caller compares exactly afterwards.
+
+def by_value(
+    cursor: CursorExpression,
+    columns: Sequence[Column],
+    dialect: str = DIALECT,
+    trusted: int = _TRUSTED_DIGITS,
+) -> str:
+    """A cursor in a condition, such that no statistics of a file stand for its values.
+
+    delta-rs writes decimals of more than 15 digits into the statistics as doubles. Readers leave out files by
+    these, and DataFusion takes a file's one value from them; neither looks through a cast to text and back.
 
     Args:
         cursor: The cursor.
+        columns: The target's columns.
+        dialect: The sqlglot dialect to write in.
+        trusted: Of so many digits a decimal's statistics may be used.
+    """
+    sql = cursor.sql(dialect)
+    named = (cursor.column, cursor.fallback)
+    found = [_DECIMAL.fullmatch(column.type) for column in columns if column.name in named]
+    sizes = [(int(each[1]), int(each[2])) for each in found if each]
+    if all(precision <= trusted for precision, _ in sizes):
+        return sql
+    text = "STRING" if dialect == "spark" else "VARCHAR"
+    return f"CAST(CAST({sql} AS {text}) AS DECIMAL(38, {max(scale for _, scale in sizes)}))"
+
+
+def condition(
+    cursor: CursorExpression, columns: Sequence[Column], low: CursorValue | None, *, nulls: bool
+) -> str:
+    """Which target rows may come again: those at or above a low bound, and a little below.
+
+    File statistics cut timestamps to milliseconds, so the bound is lowered by as much before it is used to choose
+    files and rows; the caller compares exactly afterwards.
+
+    Args:
+        cursor: The cursor.
+        columns: The target's columns.
         low: The bound; None for all rows.
         nulls: Whether rows with a NULL cursor are wanted too.
 
@@ -59,15 +95,14 @@ def condition(cursor: CursorExpression, low: CursorValue | None, *, nulls: bool)
     """
     if low is None:
         return "TRUE"
-    expression = cursor.sql(DIALECT)
-    test = f"{expression} >= {literal(_lowered(low))}"
-    return f"({test} OR {expression} IS NULL)" if nulls else test
+    test = f"{by_value(cursor, columns)} >= {literal(_lowered(low))}"
+    return f"({test} OR {cursor.sql(DIALECT)} IS NULL)" if nulls else test
 
 
 def bounded(
     window: Window,
-    column: str,
-    fallback: str | None,
+    cursor: CursorExpression,
+    columns: Sequence[Column],
     dialect: str = DIALECT,
     written: Callable[[CursorValue], str] = literal,
 ) -> str:
@@ -75,11 +110,13 @@ def bounded(
 
     Args:
         window: The window.
-        column, fallback: The cursor column(s).
+        cursor: The cursor column(s).
+        columns: The target's columns.
         dialect: The sqlglot dialect to write in.
         written: Writes a cursor value as a literal of that dialect.
     """
-    expression = CursorExpression(column, fallback).sql(dialect)
+    # A condition of delta-rs's writer compares decimals of the very same type only, unless it sees a cast.
+    expression = by_value(cursor, columns, dialect, trusted=0)
     parts = []
     if window.low is not None:
         parts.append(f"{expression} {'>=' if window.low_inclusive else '>'} {written(window.low)}")
@@ -88,29 +125,16 @@ def bounded(
     return " AND ".join(parts)
 
 
-def within(window: Window, cursor: CursorExpression) -> tuple[str, str]:
+def within(window: Window, cursor: CursorExpression, columns: Sequence[Column]) -> tuple[str, str]:
     """Two conditions for the rows in a window: one to choose files by, and an exact one to be asked of each row.
 
     File statistics cut timestamps to milliseconds, so a bound of more digits would leave out files
     that hold rows of the window.
     """
-    exact = bounded(window, cursor.column, cursor.fallback) or "TRUE"
-    low = _lowered(window.low) if window.low is not None else None
-    return bounded(Window(low), cursor.column, cursor.fallback) or "TRUE", exact
-
-
-_TRUSTED_DIGITS = 15
+    return condition(cursor, columns, window.low, nulls=False), bounded(window, cursor, columns) or "TRUE"
 
 
 def _lowered(low: CursorValue) -> CursorValue:
-    if low.type.kind is CursorKind.DECIMAL:
-        # Statistics hold a double, of which 15 digits can be trusted, or the largest number of 64 bits.
-        number = min(Decimal(low.text), Decimal(2**63 - 1))
-        if len(number.as_tuple().digits) <= _TRUSTED_DIGITS:
-            return low
-        with localcontext(prec=100):
-            below = number - Decimal(1).scaleb(number.adjusted() - _TRUSTED_DIGITS + 2)
-        return CursorValue(low.type, f"{below:f}")
     if low.type.kind not in (CursorKind.TIMESTAMP, CursorKind.TIMESTAMP_TZ):
         return low
     return low.minus(timedelta(milliseconds=1)).floored(3)

@@ -181,7 +181,7 @@ class DeltaTarget:
 
     def count(self, window: Window, cursor: CursorExpression) -> int:
         """How many rows lie in a window of the cursor."""
-        files, exact = within(window, cursor)
+        files, exact = within(window, cursor, self.state.columns)
         asked = f"SELECT COUNT(*) FILTER (WHERE {exact}) AS n FROM hwm_target WHERE {files}"  # noqa: S608 - quoted
         return int(query(self._there, asked).column(0)[0].as_py())
 
@@ -189,7 +189,7 @@ class DeltaTarget:
         """Some columns of the rows in a window, in the target's own types."""
         import pyarrow as pa
 
-        files, exact = within(window, cursor)
+        files, exact = within(window, cursor, self.state.columns)
         # DataFusion asks the file statistics for each part of a condition that is no CASE.
         where = f"{files} AND CASE WHEN {exact} THEN TRUE ELSE FALSE END"
         return pa.Table.from_batches(select(self._there, list(columns), where))

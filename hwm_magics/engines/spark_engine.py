@@ -271,13 +271,13 @@ class SparkTarget:
 
     def count(self, window: Window, cursor: CursorExpression) -> int:
         """How many rows lie in a window of the cursor."""
-        where = bounded(window, cursor.column, cursor.fallback, DIALECT, literal) or "TRUE"
+        where = bounded(window, cursor, self.state.columns, DIALECT, literal) or "TRUE"
         found = self._arrow(f"SELECT COUNT(*) AS n FROM {self._pinned} WHERE {where}")  # noqa: S608 - quoted
         return int(found.column(0)[0].as_py())
 
     def select(self, columns: Sequence[str], window: Window, cursor: CursorExpression) -> pa.Table:
         """Some columns of the rows in a window, in the target's own types."""
-        where = bounded(window, cursor.column, cursor.fallback, DIALECT, literal) or "TRUE"
+        where = bounded(window, cursor, self.state.columns, DIALECT, literal) or "TRUE"
         names = ", ".join(quote(name) for name in columns)
         return self._arrow(f"SELECT {names} FROM {self._pinned} WHERE {where}")  # noqa: S608 - quoted
 

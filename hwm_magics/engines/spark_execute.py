@@ -30,6 +30,7 @@ from hwm_magics.core.decided import (
     SchemaChange,
 )
 from hwm_magics.core.observed import CommitRecord
+from hwm_magics.core.query import CursorExpression
 from hwm_magics.engines import spark_rows
 from hwm_magics.engines.base import Progress, RunContext
 from hwm_magics.engines.delta_open import local_absence
@@ -68,7 +69,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame, Observation, SparkSession
 
-    from hwm_magics.core.query import CursorExpression
     from hwm_magics.engines.rows import RowCounts
 
 __all__ = ["Execution", "Outcome"]
@@ -264,7 +264,9 @@ class Execution:
             return
         if self._held is not None and self._recognise_held(self._held, step):
             return
-        self._frame = spark_rows.recognised(self._rows, self._there(), step, self._change)
+        self._frame = spark_rows.recognised(
+            self._rows, self._there(), step, self._change, self._plan.target.columns
+        )
         self._recognised = True
 
     def _recognise_held(self, held: HeldRows, step: RecogniseRows) -> bool:
@@ -285,7 +287,7 @@ class Execution:
         compared = step.columns or tuple(column.name for column in columns)
         if folder is not None and self._version is not None:
             with suppress(Exception):  # what can't be read here is Spark's to read, or to tell why not
-                return overlapping_here(folder, self._version, step, compared)
+                return overlapping_here(folder, self._version, step, compared, columns)
         there = self._there()
         return self._job(lambda: overlapping(there, step, compared, columns))
 
@@ -420,7 +422,13 @@ class Execution:
             mode = "overwrite"
             # A plain overwrite loses the table's clustering; replacing where it is true keeps all it is.
             options["replaceWhere"] = (
-                bounded(step.window, step.cursor, step.fallback, DIALECT, literal)
+                bounded(
+                    step.window,
+                    CursorExpression(step.cursor, step.fallback),
+                    self._plan.target.columns,
+                    DIALECT,
+                    literal,
+                )
                 if isinstance(step, ReplaceWindow)
                 else "true"
             )

@@ -114,7 +114,7 @@ class HeldRows:
 
 
 def overlapping_here(
-    folder: Path, version: int, step: RecogniseRows, compared: Sequence[str]
+    folder: Path, version: int, step: RecogniseRows, compared: Sequence[str], columns: Sequence[Column]
 ) -> list[pa.RecordBatch] | None:
     """The same as :func:`overlapping`, of a table on this machine: a Spark job for it takes longer than the rest.
 
@@ -123,6 +123,7 @@ def overlapping_here(
         version: The version that was planned with.
         step: What is compared.
         compared: The columns that make two rows the same.
+        columns: The target's columns.
 
     Raises:
         Exception: This process can't read the table; Spark may, or says better what is wrong.
@@ -132,7 +133,7 @@ def overlapping_here(
     from hwm_magics.engines import delta_sql
     from hwm_magics.engines.delta_read import select
 
-    where = delta_sql.condition(compared_by(step), step.low, nulls=step.nulls)
+    where = delta_sql.condition(compared_by(step), columns, step.low, nulls=step.nulls)
     table = DeltaTable(folder, version=version)
     features = set(table.protocol().reader_features or ())
     if table.protocol().min_reader_version == _COLUMN_MAPPING or not features <= READ_HERE:
@@ -164,7 +165,7 @@ def overlapping(
 
     cursor = compared_by(step)
     names = _names(step, compared)
-    asked = there.filter(condition(cursor, step.low, nulls=step.nulls)).select(*map(quote, names))
+    asked = there.filter(condition(cursor, columns, step.low, nulls=step.nulls)).select(*map(quote, names))
     found = asked.limit(OVERLAP_ROWS + 1).toArrow()
     if found.num_rows > OVERLAP_ROWS:
         return None

@@ -272,7 +272,13 @@ def _comparable(frame: DataFrame, name: str) -> Expression:
     return F.to_json(column) if "map<" in kind else column
 
 
-def recognised(frame: DataFrame, there: DataFrame, step: RecogniseRows, change: SchemaChange) -> DataFrame:
+def recognised(
+    frame: DataFrame,
+    there: DataFrame,
+    step: RecogniseRows,
+    change: SchemaChange,
+    columns: Sequence[Column],
+) -> DataFrame:
     """Drop the rows that the target holds, each occurrence counted once.
 
     Args:
@@ -280,21 +286,22 @@ def recognised(frame: DataFrame, there: DataFrame, step: RecogniseRows, change: 
         there: The target, at the version that was planned with.
         step: What is compared.
         change: How the rows differed from the target: by a column that they lack nothing is compared.
+        columns: The target's columns.
     """
     cursor = compared_by(step)
     missing = {column.name for column in change.missing}
     compared = list(step.columns) or [
         name for name in frame.columns if name in there.columns and name not in missing
     ]
-    overlap = there.filter(condition(cursor, step.low, nulls=step.nulls))
+    overlap = there.filter(condition(cursor, columns, step.low, nulls=step.nulls))
     groups = step.groups(compared)
     lacking = [_lacking(late, cursor) for _, late in groups]
     rows = frame
-    for number, (columns, late) in enumerate(groups):
+    for number, (same, late) in enumerate(groups):
         mine = overlap.filter(lacking[number]) if late else overlap
         if number + 1 < len(groups):
             mine = mine.filter(f"NOT ({lacking[number + 1]})")
-        rows = _without(rows, mine, columns)
+        rows = _without(rows, mine, same)
     return rows
 
 

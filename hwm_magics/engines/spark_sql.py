@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from hwm_magics.core.cursor import CursorKind, CursorValue
 from hwm_magics.core.observed import Column
 from hwm_magics.core.query import CursorExpression
+from hwm_magics.engines.delta_sql import by_value
 from hwm_magics.errors import ConfigError
 
 __all__ = [
@@ -82,19 +83,21 @@ def literal(value: CursorValue) -> str:
     return text(value.text)
 
 
-def condition(cursor: CursorExpression, low: CursorValue | None, *, nulls: bool) -> str:
+def condition(
+    cursor: CursorExpression, columns: Sequence[Column], low: CursorValue | None, *, nulls: bool
+) -> str:
     """Which target rows may come again: those at or above a low bound.
 
     Args:
         cursor: The cursor.
+        columns: The target's columns.
         low: The bound; None for all rows.
         nulls: Whether rows with a NULL cursor are wanted too.
     """
     if low is None:
         return "TRUE"
-    expression = cursor.sql(DIALECT)
-    test = f"{expression} >= {literal(low)}"
-    return f"({test} OR {expression} IS NULL)" if nulls else test
+    test = f"{by_value(cursor, columns, DIALECT)} >= {literal(low)}"
+    return f"({test} OR {cursor.sql(DIALECT)} IS NULL)" if nulls else test
 
 
 def spark_type(delta_type: str) -> str:
