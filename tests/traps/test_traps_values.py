@@ -249,6 +249,18 @@ class StatisticsNaive(Naive):
         return max(actions["max.u"].to_pylist())
 
 
+def test_trap_36_file_statistics_round_decimals(pg):
+    pg.run("CREATE TABLE t (id int, u numeric(20,0))", f"INSERT INTO t VALUES (1, {2**53 + 1})")
+    ours = pg.ours()
+    ours.load()
+    pg.run(f"INSERT INTO t VALUES (2, {2**53 + 1}), (3, {2**53 + 3})")
+    assert ours.load().rows_written == 2
+    assert ours.load().rows_written == 0
+    pg.run("UPDATE t SET id = id + 10")
+    ours.load(backfill=(str(2**53 + 1), str(2**53 + 1)))
+    assert ours.rows("id") == [(11,), (12,), (3,)]
+
+
 def test_trap_37_a_big_number_goes_through_a_float(pg):
     big = 2**53
     pg.run("CREATE TABLE t (id int, u bigint)", f"INSERT INTO t VALUES (1, {big + 3}), (0, NULL)")
