@@ -479,6 +479,23 @@ def test_duckdb_by_a_key(tmp_path):
     assert made.ids() == list(range(1, ROWS + 1))
 
 
+def test_duckdb_auto_takes_the_primary_key(tmp_path, few_are_many):
+    path = tmp_path / "shop.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE TABLE t (id INT PRIMARY KEY, u TIMESTAMP, v INT UNIQUE)")
+        connection.execute(
+            "INSERT INTO t SELECT n, TIMESTAMP '2024-06-01' + n * INTERVAL 1 SECOND, -n"
+            f" FROM range(1, {ROWS + 1}) AS r(n)"
+        )
+    settings = {"type": "duckdb", "database": str(path)}
+    made = Load(settings, tmp_path, partition="auto")
+    assert parts_of(made.plan()).by == "id"
+    made.run()
+    assert made.ids() == list(range(1, ROWS + 1))
+    refused = Load(settings, tmp_path, partition={"column": "v", "count": 2}).plan()
+    assert refused.decision == "BLOCKED"
+
+
 @pytest.fixture
 def orders(erp):
     erp.create("dbo.t", "id int NOT NULL PRIMARY KEY", "u datetime2(3) NOT NULL", "v int")

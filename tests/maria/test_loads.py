@@ -57,6 +57,15 @@ def test_first_run_ties_late_rows_and_nothing_new(orders, load, driver):
     assert made.run().rows_written == 0
 
 
+def test_parts_go_by_the_primary_key_only(orders, load):
+    orders.run("INSERT INTO orders SELECT id + 2, amount, changed FROM orders")
+    parts = load(table="orders", incremental={"column": "changed"}, partition={"column": "id", "count": 3})
+    assert parts.run().rows_written == 4
+    assert parts.rows("id") == [(1,), (2,), (3,), (4,)]
+    refused = load(table="orders", partition={"column": "amount", "count": 3}, write={"mode": "overwrite"})
+    assert refused.plan().decision == "BLOCKED"
+
+
 def test_an_upsert_takes_what_changed(maria, load):
     maria.run(
         "CREATE TABLE stock (sku varchar(20) COLLATE utf8mb4_general_ci PRIMARY KEY, n int, "

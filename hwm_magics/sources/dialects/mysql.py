@@ -249,6 +249,7 @@ class MySql(Dialect):
             frozenset(str(each[0][1]) for each in whole if str(each[0][4]).upper() == "BTREE"),
             tuple(frozenset(str(part[1]) for part in each) for each in whole if not int(str(each[0][2]))),
             rows,
+            primary=frozenset(str(part[1]) for part in indexes.get("PRIMARY", ())),
         )
 
     def _table(self, ask: Ask, table: str) -> tuple[str, str, int | None] | None:

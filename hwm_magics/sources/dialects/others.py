@@ -162,15 +162,16 @@ class DuckDb(Dialect):
             return None
         columns = ask(f"SELECT column_name FROM duckdb_columns() WHERE NOT is_nullable AND {where}")  # noqa: S608 - literals
         unique = ask(
-            "SELECT constraint_column_names FROM duckdb_constraints() "  # noqa: S608 - literals
+            "SELECT constraint_type, constraint_column_names FROM duckdb_constraints() "  # noqa: S608 - literals
             f"WHERE constraint_type IN ('PRIMARY KEY', 'UNIQUE') AND {where}"
         )
         # No column counts as indexed: a MAX reads its column, which is quick there.
         return TableFacts(
             frozenset(str(name) for (name,) in columns),
             frozenset(),
-            tuple(frozenset(map(str, found)) for (found,) in unique),
+            tuple(frozenset(map(str, found)) for _, found in unique),
             int(tables[0][0]),
+            primary=frozenset(str(name) for kind, found in unique if kind == "PRIMARY KEY" for name in found),
         )
 
     def exact(self, expression: str, cursor_type: CursorType) -> str:
