@@ -100,6 +100,7 @@ BARE_APPEND = Way("bare_append", "orders_growing", start="bare")
 OURS_PLAN = Way("ours_plan", "orders", start="commits")
 OPEN_TABLE = Way("open_table", "orders", start="commits")
 CARD = Way("card", "orders_growing", start="ours")
+COMMAND = Way("command", "orders_growing", start="ours")
 CARD_PROGRESS = Way("card_progress", "orders")
 
 
@@ -289,6 +290,23 @@ BARS = (
 )
 
 LIMITS = (
+    Limit("command-help", "`hwm --help`, as a whole process", COMMAND, "help", 0.35, "s"),
+    Limit(
+        "command-first-question",
+        "`hwm plan` of a notebook, until the source is asked",
+        COMMAND,
+        "first_question",
+        2,
+        "s",
+    ),
+    Limit(
+        "command-notebook",
+        "`hwm run` of a notebook's load / of the same YAML",
+        COMMAND,
+        "ratio",
+        1.2,
+        "times",
+    ),
     Limit("card", "the card is on the screen, after planning's end", CARD, "card", 0.5, "s"),
     Limit("card-again", "the same, the second time in the kernel", CARD, "card_again", 0.5, "s"),
     Limit("card-plan", "planning in a fresh kernel, with its imports", CARD, "planning", 1, "s"),
