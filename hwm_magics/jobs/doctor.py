@@ -17,7 +17,7 @@ from hwm_magics.core.words import counted
 from hwm_magics.errors import ConfigError, CursorColumnError, HwmError
 from hwm_magics.jobs.checks import Check, State
 from hwm_magics.jobs.context import LoadContext
-from hwm_magics.jobs.drivers import ENGINES, EXTRAS, Need, needs_of
+from hwm_magics.jobs.drivers import EXTRAS, Need, all_needs
 from hwm_magics.jobs.examined import Examined, read_examined
 from hwm_magics.jobs.failures import sealed
 from hwm_magics.jobs.machine import extras, machine, package
@@ -155,10 +155,10 @@ class _Doctor:
     def _needed(
         self, found: Examined, loads: tuple[LoadSpec, ...], names: tuple[str, ...]
     ) -> tuple[frozenset[str], tuple[Need, ...]]:
-        found_extras = {ENGINES[spec.engine] for spec in loads if spec.engine in ENGINES}
+        engines = [spec.engine for spec in loads]
         if any(spec.read.path is not None and spec.engine != "spark" for spec in loads):
-            found_extras.add("files")
-        packages: dict[str, Need] = {}
+            engines.append("files")
+        connections: list[tuple[str, Mapping[str, object]]] = []
         for name in names:
             if name in found.context.connections:
                 try:
@@ -170,12 +170,9 @@ class _Doctor:
                     if isinstance(connection, SqlConnection)
                     else connection.describe()
                 )
-                extra, needs = needs_of(connection.type, settings)
-                if extra in EXTRAS:
-                    found_extras.add(extra)
-                elif not extra:
-                    packages.update({need.package: need for need in needs})
-        return frozenset(found_extras), tuple(packages.values())
+                connections.append((connection.type, settings))
+        extras, packages = all_needs(connections, engines)
+        return extras & EXTRAS.keys(), packages
 
     def _project(self, found: Examined) -> Check:
         path = found.context.project.path

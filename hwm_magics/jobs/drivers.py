@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from hwm_magics.connections.sql import OTHER_DRIVERS
 
-__all__ = ["ENGINES", "EXTRAS", "Need", "extra_needs", "needs_of"]
+__all__ = ["EXTRAS", "Need", "all_needs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ EXTRAS: Mapping[str, tuple[Need, ...]] = {
 }
 """What each extra brings. ``s3`` brings nothing: delta-rs has a client of its own."""
 
-ENGINES: Mapping[str, str] = {"spark": "spark", "files": "files"}
+_ENGINES: Mapping[str, str] = {"spark": "spark", "files": "files"}
 """The extra that an engine needs, and that files need as a source."""
 
 _OF_TYPES = {
@@ -84,41 +84,50 @@ _PACKAGES = {
 }
 
 
-def extra_needs(extra: str) -> tuple[Need, ...]:
-    """The packages of an extra; none for one that brings nothing."""
-    return EXTRAS.get(extra, ())
-
-
-def needs_of(kind: str, settings: Mapping[str, object]) -> tuple[str, tuple[Need, ...]]:
-    """What a connection needs.
+def all_needs(
+    connections: Iterable[tuple[str, Mapping[str, object]]], engines: Iterable[str]
+) -> tuple[frozenset[str], tuple[Need, ...]]:
+    """What connections and engines need.
 
     Args:
-        kind: Its type.
-        settings: Its settings as written; a ``url`` names its driver.
+        connections: Type and settings of each, as written; a ``url`` names its driver.
+        engines: The engines, and ``files`` where the pandas engine reads some.
 
     Returns:
-        The extra, "" for none, and the packages that have to be there.
+        The extras, and the packages that no extra brings.
     """
-    extra = _OF_TYPES.get(kind, "")
+    extras = {_ENGINES[engine] for engine in engines if engine in _ENGINES}
+    packages: dict[str, Need] = {}
+    for kind, settings in connections:
+        mine, needs = _needs(kind, settings)
+        extras.update(mine)
+        packages.update({need.package: need for need in needs if not need.extra})
+    return frozenset(extras), tuple(packages.values())
+
+
+def _needs(kind: str, settings: Mapping[str, object]) -> tuple[tuple[str, ...], tuple[Need, ...]]:
+    """The extras of a connection, and a package that is needed by itself."""
     if kind == "adls":
-        return ("azure", extra_needs("azure")) if settings.get("auth") == "azure_default" else ("", ())
+        return (("azure",) if settings.get("auth") == "azure_default" else ()), ()
     if kind == "sql_server" and settings.get("authentication") == "azure_default":
-        return "sqlserver", (*extra_needs("sqlserver"), *extra_needs("azure"))
+        return ("sqlserver", "azure"), ()
     if kind == "sql_server" and ("driver" in settings or "connection_string" in settings):
-        extra = "odbc"
-    if extra:
-        return extra, extra_needs(extra)
+        return ("odbc",), ()
+    if kind in _OF_TYPES:
+        return (_OF_TYPES[kind],), ()
     driver = ""
     if kind == "mysql":
         driver = str(settings.get("driver") or "pymysql")
         if driver not in OTHER_DRIVERS:
-            return "mysql", (*extra_needs("mysql"), *(() if driver == "pymysql" else extra_needs("odbc")))
+            return (("mysql",) if driver == "pymysql" else ("mysql", "odbc")), ()
     if kind == "sql":
         address = settings.get("url")
         scheme = str(getattr(address, "masked", address)).partition("://")[0].lower()
         family, _, driver = scheme.partition("+")
         if family in ("postgresql", "postgres") and not driver:
-            return "postgres", extra_needs("postgres")
+            return ("postgres",), ()
         driver = driver or {"mysql": "mysqldb", "oracle": "oracledb", "duckdb": "duckdb"}.get(family, "")
     found = _PACKAGES.get(driver)
-    return (found.extra, (found,)) if found is not None else ("", ())
+    if found is None:
+        return (), ()
+    return ((found.extra,), ()) if found.extra else ((), (found,))

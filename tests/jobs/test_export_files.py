@@ -177,6 +177,25 @@ def test_a_module_of_a_transform_goes_along(folder):
     assert found["rules.py"] == "def clean(frame):\n    return frame\n"
 
 
+@pytest.mark.parametrize(
+    ("connection", "extras"),
+    [
+        ("{type: sql_server, host: v, database: d, authentication: azure_default}", "azure,sqlserver"),
+        ("{type: mysql, host: v, database: d, username: u, driver: odbc}", "mysql,odbc"),
+        ("{type: mysql, host: v, database: d, username: u}", "mysql"),
+    ],
+)
+def test_the_requirements_name_all_extras_of_a_connection(folder, connection, extras):
+    (folder / "hwm.yaml").write_text(
+        f"connections:\n  erp: {connection}\n  lake: {{type: local, root: ./lake}}\n"
+    )
+    (folder / "small.yaml").write_text(
+        "read: {connection: erp, table: a.b}\nwrite: {connection: lake, path: raw/b, mode: upsert, keys: [id]}\n"
+    )
+    found, _ = made(folder, "small.yaml", "py")
+    assert f"hwm-magics[{extras}]" in found["requirements.txt"]
+
+
 def test_the_package_can_be_named(folder):
     found, _ = made(folder, "orders.ipynb", "airflow", package="./dist/hwm_magics-9.whl")
     assert "./dist/hwm_magics-9.whl\n" in found["requirements.txt"]

@@ -14,6 +14,7 @@ from hwm_magics.config.yaml_loader import load_yaml
 from hwm_magics.connections.registry import Connections
 from hwm_magics.errors import ConfigError, Problem
 from hwm_magics.jobs.credentials import Finding, in_code, in_notebook, in_values, in_yaml
+from hwm_magics.jobs.drivers import all_needs
 from hwm_magics.jobs.export.baking import Baking
 from hwm_magics.jobs.export.job import Job, Options, Piece, slug
 from hwm_magics.jobs.export.params import Asked, settle
@@ -21,7 +22,6 @@ from hwm_magics.jobs.export.written import (
     AnyEnvironment,
     Written,
     absolute,
-    all_needs,
     is_local,
     read_written,
     settings_of,
@@ -100,7 +100,10 @@ def read_job(file: Path, options: Options) -> Job:
             mine.update(settings_of(piece.text))
     every = "\n".join([*(piece.text for piece in cells), to_yaml(connections)])
     secrets = tuple(dict.fromkeys(_SECRET.findall(every)))
-    extras, packages = all_needs(mine, {engine for each in baked.values() for engine in each.engines})
+    extras, packages = all_needs(
+        ((str(settings.get("type")), settings) for settings in mine.values()),
+        (engine for each in baked.values() for engine in each.engines),
+    )
     modules, missing = _modules([name for each in baked.values() for name in each.modules], folder)
     return Job(
         _name(file, asked),

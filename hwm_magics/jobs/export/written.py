@@ -9,7 +9,6 @@ from typing import Any
 
 from hwm_magics.config.project import Project, find_file, read_project, under_connections
 from hwm_magics.config.yaml_loader import as_mapping, load_yaml
-from hwm_magics.jobs.drivers import ENGINES, Need, needs_of
 from hwm_magics.jobs.export.params import Asked
 from hwm_magics.jobs.self_contained import nodes_of
 
@@ -17,7 +16,6 @@ __all__ = [
     "AnyEnvironment",
     "Written",
     "absolute",
-    "all_needs",
     "is_local",
     "read_written",
     "settings_of",
@@ -120,18 +118,3 @@ def settings_of(text: str) -> Iterator[tuple[str, Any]]:
     found = as_mapping(under_connections(load_yaml(text, sensitive=True).value))
     for name, each in found.items():
         yield str(name), as_mapping(each)
-
-
-def all_needs(
-    connections: Mapping[str, Mapping[str, Any]], engines: set[str]
-) -> tuple[set[str], tuple[Need, ...]]:
-    """The extras that connections and engines need, and the packages that no extra brings."""
-    extras = {ENGINES[engine] for engine in engines if engine in ENGINES}
-    packages: dict[str, Need] = {}
-    for settings in connections.values():
-        extra, needs = needs_of(str(settings.get("type")), settings)
-        if extra:
-            extras.add(extra)
-        else:
-            packages.update({need.package: need for need in needs})
-    return extras, tuple(packages.values())
