@@ -95,7 +95,8 @@ def test_trap_28_the_mark_and_the_rows_come_over_one_connection(pg):
     def look(place: str) -> None:
         if place in ("after_clock", "mid_read"):
             seen[place] = pg.reading.execute(
-                "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> ALL (%s)",
+                "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+                "AND backend_type = 'client backend' AND pid <> ALL (%s)",
                 (own,),
             ).fetchall()
 
