@@ -18,7 +18,7 @@ CHOSEN = {
         "test_a_new_column_is_added_and_is_null_in_older_rows[spark-append]",
         "test_a_transform_may_drop_rows_and_add_columns[spark]",
     ),
-    "test_chunks.py": ("test_a_first_load_that_broke_off_goes_on_where_it_was[spark-append]",),
+    "test_chunks.py": ("test_a_first_load_that_broke_off_goes_on_where_it_was[spark-upsert]",),
     "test_detection.py": (
         "test_nothing_there_is_absent_with_evidence[spark]",
         "test_what_is_neither_a_table_nor_its_absence_is_unknown_and_stays_untouched[spark-foreign files]",
