@@ -9,7 +9,7 @@ from collections import Counter
 from contextlib import ExitStack
 
 import pytest
-from crash.processes import ENVIRONMENT, HERE
+from crash.processes import ENVIRONMENT, HERE, HWM
 from traps.naive import rows_of
 
 pytestmark = pytest.mark.slow
@@ -107,3 +107,26 @@ def test_increments_that_race_load_every_row_once(racers, shop, mode, rounds):
             assert rows_of(ours.target, "id", "v") == shop.rows()
     assert seen["loaded"] == rounds
     assert seen["retried"] + seen["refused"] >= rounds / 2, seen
+
+
+def test_two_schedulers_that_start_the_same_job_at_once_both_succeed(shop):
+    shop.add(20)
+    ours = shop.ours("append")
+    file = shop.file(ours, "t.ipynb")
+    for _ in range(2):
+        started = [
+            subprocess.Popen(
+                [HWM, "run", file.name],
+                cwd=file.parent,
+                env=ENVIRONMENT,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for _ in range(2)
+        ]
+        told = [process.communicate()[0] for process in started]
+        assert [process.returncode for process in started] == [0, 0], told
+        assert sum("rows written" in each for each in told) == 1, told
+        assert ours.rows("id", "v") == shop.rows()
+        shop.add(5)
