@@ -64,9 +64,12 @@ def test_help_lists_the_commands_and_imports_nothing_slow(hwm):
     }
 
 
-def test_the_shell_completes_commands_and_options(hwm):
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_completes_commands_and_options(hwm, shell):
     for words, expected in (("hwm rec", "reconcile"), ("hwm run --max", "--max-parallel")):
-        env = {"_HWM_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        # fish gives the word itself, the others its number.
+        at = words.split()[-1] if shell == "fish" else str(words.count(" "))
+        env = {"_HWM_COMPLETE": f"{shell}_complete", "COMP_WORDS": words, "COMP_CWORD": at}
         assert expected in hwm(env=env).stdout
 
 
