@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import nbformat
 import pytest
@@ -143,8 +145,6 @@ def test_with_a_front_end_that_takes_input_the_cell_waits_and_a_click_loads(exec
 @pytest.fixture
 def papermill(project):
     """Run a notebook with papermill as a job does."""
-    import subprocess
-    import sys
 
     def run(*cells: str, params: tuple[str, ...] = ()):
         made = notebook(*cells)
@@ -183,3 +183,33 @@ def test_papermill_fails_with_the_message_when_a_load_fails(papermill, project):
     assert [output.ename for output in made.cells[-1].outputs if output.output_type == "error"] == [
         "QueryError"
     ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("jupyter", "execute", "--inplace"),
+        ("nbconvert", "--to", "notebook", "--execute", "--inplace", "--log-level", "ERROR"),
+    ],
+    ids=["execute", "nbconvert"],
+)
+def test_other_runners_keep_the_record_and_fail_when_a_load_fails(project, words):
+    path = project.folder / "in.ipynb"
+    for table in ("orders", "oders"):
+        load = f"%%hwm_load job\n{ORDERS.replace('table: orders', f'table: {table}')}"
+        nbformat.write(notebook(LOAD, load), path)
+        done = subprocess.run(
+            [sys.executable, "-m", *words, path.name],
+            cwd=project.folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if table == "orders":
+            assert done.returncode == 0, done.stderr
+            assert texts(nbformat.read(path, as_version=4).cells[1]).startswith("Mode: run (headless")
+        else:
+            assert done.returncode != 0
+            assert "QueryError" in done.stderr
+    assert project.ids() == [1, 2, 3]
