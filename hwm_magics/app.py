@@ -226,9 +226,7 @@ class Workspace:
                 asked = None
                 if intent.blocker is None:
                     asked_at = self.now()
-                    request = _request(spec, query, intent, values, target.state)
-                    if not engine.capabilities.parallel_reads:
-                        request = replace(request, partition=spec.read.partition)
+                    request = _request(spec, query, intent, values, target.state, engine.capabilities)
                     asked = replace(source.observe(request), asked_at=asked_at)
                     self.failpoint("after_clock")
                 tell({"hwm.target.existence": target.state.existence.value})
@@ -529,7 +527,12 @@ def _target_values(query: SourceQuery, target: OpenTarget, intent: Intent) -> tu
 
 
 def _request(
-    spec: LoadSpec, query: SourceQuery, intent: Intent, values: tuple[Param, ...], target: TargetState
+    spec: LoadSpec,
+    query: SourceQuery,
+    intent: Intent,
+    values: tuple[Param, ...],
+    target: TargetState,
+    abilities: Abilities,
 ) -> SourceRequest:
     cursor = spec.read.cursor
     going_on = spec.by_files and intent.decision is Decision.INCREMENTAL
@@ -545,6 +548,7 @@ def _request(
         goal=intent.resumes.goal if intent.resumes is not None else None,
         target_columns=target.columns if spec.transform is None else (),
         manifest=target.manifest if going_on else None,
+        partition=None if abilities.parallel_reads else spec.read.partition,
         looks_back=looks_back(settings, recognisable=spec.recognisable) if settings is not None else None,
     )
 
