@@ -18,6 +18,7 @@ from hwm_magics.errors import (
     TargetUnknownError,
     clean_message,
 )
+from hwm_magics.interrupts import noted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -192,12 +193,12 @@ def _in_thread(write: Callable[[], object], run: RunContext) -> BaseException | 
             done.set()
 
     # A daemon, so that a process whose storage hangs can still end.
-    threading.Thread(target=work, name="hwm-commit", daemon=True).start()
-    while not done.is_set():
-        try:
-            done.wait(0.1)
-        except KeyboardInterrupt:
-            run.cancelled.set()
+    thread = threading.Thread(target=work, name="hwm-commit", daemon=True)
+    with noted() as interrupts:
+        thread.start()
+        while not done.wait(0.1):
+            if interrupts:
+                run.cancelled.set()
     return failure[0] if failure else None
 
 

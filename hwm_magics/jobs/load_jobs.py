@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, overload
 
 from hwm_magics.errors import BlockedError, HwmError, PlanError
+from hwm_magics.interrupts import noted
 from hwm_magics.jobs.failures import sealed
 from hwm_magics.jobs.load_job import LoadJob
 from hwm_magics.jobs.states import JobStatus, Observers
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from hwm_magics.core.decided import LoadPlan, LoadResult
 
 __all__ = ["LoadJobs"]
+
+_TICK = 0.1
+"""Seconds between two looks at whether an interrupt came."""
 
 
 class LoadJobs(Sequence[LoadJob]):
@@ -50,6 +54,7 @@ class LoadJobs(Sequence[LoadJob]):
         self._busy = False
         self._started = False
         self._stop = False
+        self._interrupts: list[int] = []
         self._ended = threading.Event()
         self._observers = Observers()
         for job in self.jobs:
@@ -118,15 +123,16 @@ class LoadJobs(Sequence[LoadJob]):
         Raises:
             HwmError: None of them could be planned.
         """
-        for job in self.jobs:
-            blocked = self._unmet(job)
-            if blocked is not None:
-                job.skip(blocked)
-                continue
-            try:
-                job.prepare()
-            except HwmError:
-                continue
+        with noted(raised=True) as interrupts:
+            for job in self.jobs:
+                blocked = self._unmet(job)
+                if blocked is not None:
+                    job.skip(blocked)
+                elif interrupts:
+                    job.cancel()
+                else:
+                    with suppress(HwmError):
+                        job.prepare()
         if all(job.status.ended for job in self.jobs):
             self.raise_error()
 
@@ -283,12 +289,18 @@ class LoadJobs(Sequence[LoadJob]):
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
-            work()
+            with noted(raised=True) as self._interrupts:
+                work()
         finally:
             self._busy = False
             self._observers.tell()
             if self._started or self.status.ended:
                 self._ended.set()
+
+    @property
+    def _stopping(self) -> bool:
+        """Whether nothing more may begin: somebody cancelled, or an interrupt came, which hits one of them."""
+        return self._stop or bool(self._interrupts)
 
     def _run_all(self) -> None:
         if self._plan_first:
@@ -303,7 +315,7 @@ class LoadJobs(Sequence[LoadJob]):
     def _plan_all(self) -> None:
         """Show everything that will be done; what can't be planned has failed."""
         for job in self.jobs:
-            if self._stop or job.status is not JobStatus.PLANNED:
+            if self._stopping or job.status is not JobStatus.PLANNED:
                 continue
             if job.spec.depends_on:
                 # What it reads may only come to be by those that it depends on.
@@ -317,9 +329,9 @@ class LoadJobs(Sequence[LoadJob]):
         blocked = self._unmet(job)
         if blocked is not None:
             job.skip(blocked)
-        elif self._stop and job.status is JobStatus.PLANNED:
+        elif self._stopping and job.status is JobStatus.PLANNED:
             job.cancel()
-        return blocked is None and not self._stop
+        return blocked is None and not self._stopping
 
     def _execute(self, job: LoadJob) -> None:
         job.execute()
@@ -331,7 +343,10 @@ class LoadJobs(Sequence[LoadJob]):
     def _run_side_by_side(self) -> None:
         waiting = list(self.jobs)
         running: dict[Future[None], LoadJob] = {}
-        with ThreadPoolExecutor(self._max_parallel, thread_name_prefix="hwm-load") as pool:
+        with (
+            noted() as interrupts,
+            ThreadPoolExecutor(self._max_parallel, thread_name_prefix="hwm-load") as pool,
+        ):
             while waiting or running:
                 for job in tuple(waiting):
                     if len(running) == self._max_parallel:
@@ -341,10 +356,9 @@ class LoadJobs(Sequence[LoadJob]):
                     waiting.remove(job)
                     if self._may_run(job):
                         running[pool.submit(contextvars.copy_context().run, self._execute, job)] = job
-                try:
-                    for done in wait(running, return_when=FIRST_COMPLETED).done:
-                        del running[done]
-                except KeyboardInterrupt:
+                for done in wait(running, _TICK, return_when=FIRST_COMPLETED).done:
+                    del running[done]
+                if interrupts and not self._stop:
                     self.cancel()
 
     def _is_ready(self, job: LoadJob, waiting: list[LoadJob], running: Iterable[LoadJob]) -> bool:
@@ -356,21 +370,21 @@ class LoadJobs(Sequence[LoadJob]):
 
     def _check_all(self) -> None:
         for job in self.jobs:
-            if self._stop:
+            if self._stopping:
                 return
             if job.plan is not None and job.plan.blocker is None:
                 job.check()
 
     def _count_all(self) -> None:
         for job in self.jobs:
-            if self._stop:
+            if self._stopping:
                 return
             if job.plan is not None and job.plan.writes:
                 job.count_rows()
 
     def _refresh_all(self, *, reload: bool | None) -> None:
         for job in self.jobs:
-            if self._stop:
+            if self._stopping:
                 return
             job.refresh(reload=reload)
         self.conclude()

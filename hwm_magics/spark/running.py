@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from hwm_magics.interrupts import noted
 from hwm_magics.spark.session import is_connect
 
 if TYPE_CHECKING:
@@ -142,21 +143,20 @@ def run_job(
 
     thread = InheritableThread(target=work, session=session)
     thread.daemon = True
-    thread.start()
-    looked = time.monotonic()
-    while not done.is_set():
-        try:
-            done.wait(_TICK)
-        except KeyboardInterrupt:
-            cancelled.set()
-        if time.monotonic() - looked < _LOOK or done.is_set():
-            continue
+    with noted() as interrupts:
+        thread.start()
         looked = time.monotonic()
-        # Asked for again and again: what is cancelled before its first job begins would run on.
-        if cancelled.is_set():
-            control.cancel()
-        else:
-            on_tasks(*control.look())
+        while not done.wait(_TICK):
+            if interrupts:
+                cancelled.set()
+            if time.monotonic() - looked < _LOOK:
+                continue
+            looked = time.monotonic()
+            # Asked for again and again: what is cancelled before its first job begins would run on.
+            if cancelled.is_set():
+                control.cancel()
+            else:
+                on_tasks(*control.look())
     if failures:
         raise failures[0]
     return results[0]

@@ -1,7 +1,8 @@
 """A load that somebody stops: it tells how far it is, and at a place it waits until it has been asked to stop.
 
 Its one argument is JSON: `spec`, `connections`, and `place`, a failpoint, or `rows` to be told of the rows
-that were read. An error ends it with the error's exit code.
+that were read. At the failpoint it goes on after it was asked to stop and its standard input ended. An error
+ends it with the error's exit code.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ def main() -> int:
         if name == order["place"]:
             print(name, flush=True)
             assert job._cancel.wait(60), "no interrupt came"
+            sys.stdin.read()
 
     def tell() -> None:
         if job.progress is not None:

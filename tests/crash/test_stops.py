@@ -21,6 +21,7 @@ def started(ours, place):
     order = json.dumps({"spec": ours.spec(), "connections": ours.connections, "place": place})
     process = subprocess.Popen(
         [sys.executable, str(HERE / "stopped.py"), order],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -64,6 +65,19 @@ def test_an_interrupt_after_the_last_row_comes_too_late_and_the_load_says_so(sho
     assert (process.returncode, told) == (0, "loaded\n")
     assert ours.rows("id", "v") == shop.rows()
     assert ours.load().status == "nothing_new"
+
+
+def test_an_interrupt_hits_no_place_that_leaves_the_write_to_itself(shop):
+    shop.add(10)
+    ours = shop.ours("append")
+    with started(ours, "after_read") as process:
+        assert process.stdout.readline().strip() == "after_read"
+        # Of so many, some come while others are still being handled.
+        for _ in range(20_000):
+            process.send_signal(signal.SIGINT)
+        told, _ = process.communicate()
+    assert (process.returncode, told) == (0, "loaded\n")
+    assert ours.rows("id", "v") == shop.rows()
 
 
 @contextmanager

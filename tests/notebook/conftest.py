@@ -196,11 +196,12 @@ def job(loader):
 def jobs(loader):
     """Several jobs: `jobs({"b": ["a"], "a": []})` by their dependencies."""
 
-    def make(needs, *, prepared=True, background=False, **changes) -> LoadJobs:
+    def make(needs, *, prepared=True, background=False, max_parallel=1, **changes) -> LoadJobs:
         specs = [make_spec(name, depends_on=tuple(after), **changes) for name, after in needs.items()]
         made = LoadJobs(
             [LoadJob(loader, each, background=background, strict=True) for each in specs],
             background=background,
+            max_parallel=max_parallel,
         )
         if prepared:
             made.prepare()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import threading
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from hwm_magics.errors import (
     SourceConnectionError,
     StalePlanError,
 )
+from hwm_magics.interrupts import noted
 from hwm_magics.jobs.load_job import LoadJob
 from hwm_magics.jobs.load_jobs import LoadJobs
 from hwm_magics.jobs.order import in_order
@@ -399,6 +401,70 @@ def test_planning_several_raises_when_none_is_left(jobs, loader):
     loader.plan_failures["a"] = SourceConnectionError("a is down")
     with pytest.raises(HwmError, match="2 of 2"):
         jobs({"a": [], "b": ["a"]})
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Have an interrupt come whenever something of this name is done for a node."""
+    # A test run in the background of a shell inherits that interrupts are ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def come(loader, what, node):
+        done = getattr(loader, what)
+
+        def do(spec, **options):
+            if spec.node == node:
+                signal.raise_signal(signal.SIGINT)
+            return done(spec, **options)
+
+        monkeypatch.setattr(loader, what, do)
+
+    yield come
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_while_one_loads_ends_those_that_have_not_begun(jobs, loader, interrupted):
+    interrupted(loader, "load", "b")
+    made = jobs({"a": [], "b": [], "c": []})
+    with pytest.raises(HwmError, match="2 of 3 nodes did not load"):
+        made.run()
+    assert [each.status.value for each in made] == ["SUCCEEDED", "CANCELLED", "CANCELLED"]
+    assert loader.loads == [("a", False)]
+    assert "was cancelled before it began" in str(made["c"].error)
+
+
+def test_an_interrupt_while_loads_run_side_by_side_ends_those_that_have_not_begun(jobs, loader, interrupted):
+    interrupted(loader, "load", "b")
+    made = jobs({"a": [], "b": [], "c": ["a", "b"]}, max_parallel=2)
+    with pytest.raises(HwmError):
+        made.run()
+    assert made["c"].status.value in ("CANCELLED", "FAILED")
+    assert "c" not in [node for node, _ in loader.loads]
+
+
+def test_an_interrupt_that_comes_too_late_for_one_ends_the_others(jobs, loader, interrupted):
+    load = loader.load
+
+    def noting(spec, **options):
+        if spec.node == "a":
+            with noted():
+                signal.raise_signal(signal.SIGINT)
+        return load(spec, **options)
+
+    interrupted(loader, "load", "nobody")
+    loader.load = noting
+    made = jobs({"a": [], "b": []})
+    with pytest.raises(LoadCancelled):
+        made.run()
+    assert [each.status.value for each in made] == ["SUCCEEDED", "CANCELLED"]
+
+
+def test_an_interrupt_while_one_is_planned_ends_the_planning_of_all(jobs, loader, interrupted):
+    interrupted(loader, "plan", "b")
+    made = jobs({"a": [], "b": [], "c": []}, prepared=False)
+    made.prepare()
+    assert [each.status.value for each in made] == ["PLANNED", "CANCELLED", "CANCELLED"]
+    assert made["c"].plan is None
 
 
 def test_several_jobs_are_a_sequence_with_names(jobs):
