@@ -1,4 +1,4 @@
-"""A real cluster on loopback: a master and two workers, of which one is killed in the middle of a load."""
+"""A real cluster on loopback: a notebook that moves to it, and a load in whose middle a worker is killed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import nbformat
 import pyspark
 import pytest
 from deltalake import DeltaTable
+from nbclient import NotebookClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +34,7 @@ read:
 write: {connection: lake, path: raw/orders, mode: append}
 engine: spark
 """
+HERE = Path(__file__).parent
 
 
 def free_port() -> int:
@@ -64,8 +67,8 @@ def wait_for(what, seconds: float = 90.0):
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
-    """A master and two workers; gives the master's address and the workers' processes."""
+def cluster(folder: Path, workers: int) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+    """A master and workers; gives the master's address and the workers' processes."""
     port, page = free_port(), free_port()
     processes = []
     try:
@@ -85,9 +88,9 @@ def cluster(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]
                 log=folder / f"worker{number}.log",
                 SPARK_WORKER_DIR=str(folder / f"work{number}"),
             )
-            for number in range(2)
+            for number in range(workers)
         ]
-        wait_for(lambda: _workers(page) == 2)
+        wait_for(lambda: _workers(page) == workers)
         yield master, processes[1:]
     finally:
         for process in reversed(processes):
@@ -118,8 +121,70 @@ def children(process_id: int) -> list[int]:
     return [int(each) for task in tasks.iterdir() for each in (task / "children").read_text().split()]
 
 
+NOTEBOOK = """\
+%load_ext hwm_magics
+---
+%%hwm_load job --run
+read: {connection: shop, table: orders, incremental: {column: updated_at}}
+write: {connection: lake, path: raw/orders, mode: append}
+engine: auto
+---
+print(job.plan.decision, 'on', job.plan.engine)
+"""
+
+
+def executed(file: Path) -> str:
+    """What the notebook's last cell prints; the file itself stays as it is."""
+    notebook = nbformat.read(file, as_version=4)
+    NotebookClient(notebook, timeout=180, resources={"metadata": {"path": str(file.parent)}}).execute()
+    return str(notebook.cells[-1].outputs[0].text)
+
+
 @pytest.mark.spark
 @pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_notebook_moves_from_a_laptop_to_a_cluster_and_back_with_no_edit(
+    project, pg_database, tmp_path, monkeypatch
+):
+    file = project / "orders.ipynb"
+    cells = [nbformat.v4.new_code_cell(cell.strip()) for cell in NOTEBOOK.split("---")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), file)
+    with pg_database.connect() as db:
+        db.execute("CREATE TABLE orders (id bigint PRIMARY KEY, amount numeric(15, 2), updated_at timestamp)")
+
+    def add(first: int, last: int) -> None:
+        with pg_database.connect() as db:
+            db.execute(
+                "INSERT INTO orders SELECT n, n / 3.0, timestamp '2024-06-01' + n * interval '1 second'"
+                f" FROM generate_series({first}, {last}) n"
+            )
+
+    add(1, 1000)
+    assert executed(file).startswith("FIRST RUN on pandas")
+    add(1001, 1010)
+    # A platform's kernels have a session from the start.
+    startup = tmp_path / "ipython/profile_default/startup"
+    startup.mkdir(parents=True)
+    with cluster(tmp_path, 1) as (master, _), monkeypatch.context() as platform:
+        (startup / "00-session.py").write_text(
+            f"import sys\nsys.path.insert(0, {str(HERE)!r})\n"
+            f"import cluster_load\nspark = cluster_load.session({master!r})\n"
+        )
+        platform.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+        moved = executed(file)
+    assert moved.startswith("INCREMENTAL on spark")
+    assert list(tmp_path.glob("work*/app-*/*/stdout")), "the cluster had nothing to do"
+    add(1011, 1020)
+    assert executed(file).startswith("INCREMENTAL on pandas")
+    table = DeltaTable(project / "lake/raw/orders")
+    writers = [re.match("delta-rs|Apache-Spark", each["engineInfo"])[0] for each in table.history(3)]
+    assert writers == ["delta-rs", "Apache-Spark", "delta-rs"]
+    assert sorted(table.to_pyarrow_table(columns=["id"])["id"].to_pylist()) == list(range(1, 1021))
+
+
+@pytest.mark.spark
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the executors are found by Linux's /proc")
 def test_a_worker_that_dies_half_way_costs_nothing(project, pg_database, tmp_path):
     with pg_database.connect() as db:
@@ -131,10 +196,10 @@ def test_a_worker_that_dies_half_way_costs_nothing(project, pg_database, tmp_pat
             f" FROM generate_series(1, {ROWS}) n"
         )
     (tmp_path / "load.yaml").write_text(ORDERS)
-    with cluster(tmp_path) as (master, workers):
+    with cluster(tmp_path, 2) as (master, workers):
         with (tmp_path / "load.log").open("wb") as log:
             load = subprocess.Popen(
-                [sys.executable, str(Path(__file__).parent / "cluster_load.py"), master, "load.yaml"],
+                [sys.executable, str(HERE / "cluster_load.py"), master, "load.yaml"],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
