@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from hwm_magics.core.commit_info import LogEntry, decode, encode, written
+from hwm_magics.core.commit_info import LogEntry, written
 from hwm_magics.core.cursor import CursorKind, CursorValue
 from hwm_magics.core.decided import (
     MANY_SMALL_FILES,
@@ -31,16 +30,14 @@ from hwm_magics.core.decided import (
 )
 from hwm_magics.core.observed import CommitRecord
 from hwm_magics.core.query import CursorExpression
-from hwm_magics.engines import spark_rows
+from hwm_magics.engines import spark_between, spark_rows
 from hwm_magics.engines.base import Progress, RunContext
-from hwm_magics.engines.delta_open import local_absence
 from hwm_magics.engines.delta_sql import bounded
 from hwm_magics.engines.planned import cursor_of, kind_of, marks_alone, record_of
 from hwm_magics.engines.spark_commit import (
     TXN_APP,
     TXN_VERSION,
     USER_METADATA,
-    TakenError,
     commit,
     empty_append,
     fresh_sequence,
@@ -48,13 +45,13 @@ from hwm_magics.engines.spark_commit import (
     transaction,
     translated,
 )
+from hwm_magics.engines.spark_create import create, register
 from hwm_magics.engines.spark_held import HeldRows, overlapping, overlapping_here
-from hwm_magics.engines.spark_history import find_run, has_newer, moment_of
-from hwm_magics.engines.spark_open import SparkAddress, location_of, plain_location
-from hwm_magics.engines.spark_sql import DIALECT, ddl, literal, name_of, properties_clause, quote, text
+from hwm_magics.engines.spark_history import moment_of
+from hwm_magics.engines.spark_open import SparkAddress
+from hwm_magics.engines.spark_sql import DIALECT, literal, quote
 from hwm_magics.engines.spark_upkeep import SparkUpkeep
 from hwm_magics.errors import (
-    BlockedError,
     CommitConflictError,
     CommitError,
     ConfigError,
@@ -176,7 +173,8 @@ class Execution:
                         return
                     self._commit(step)
                 case RegisterTable(name):
-                    self._register(name)
+                    if self._version is not None:
+                        register(self._session, self._address, name)
                 case OptimizeTable():
                     self._optimize(step)
                 case _:
@@ -313,17 +311,7 @@ class Execution:
         run.failpoint("after_read")
         run.failpoint("before_put")
         if self._create is not None:
-            self._make(
-                self._create,
-                replace(
-                    self._record(step, "create"),
-                    low=None,
-                    high=None,
-                    watermark=None,
-                    first_load=None,
-                    files=None,
-                ),
-            )
+            self._make(self._create, self._record(step, "create"))
         elif self._version is None:
             raise CommitError(
                 "the target is not there any more; nothing was written", hint="run the load again"
@@ -362,37 +350,11 @@ class Execution:
         return record_of(self._plan, step, self._run.run_id, kind, self._change, self._tags)
 
     def _make(self, step: CreateTable, record: CommitRecord) -> None:
-        """Create the empty table; exactly one of several racing loads does."""
-        write = self._plan.spec.write
-        columns = ddl(spark_rows.columns_of_frame(self._rows), nullable=True)
-        partitions = ", ".join(quote(name) for name in step.partition_by)
-        clusters = ", ".join(quote(name) for name in write.cluster_by)
-        layout = f" PARTITIONED BY ({partitions})" if partitions else ""
-        layout += f" CLUSTER BY ({clusters})" if clusters else ""
-        statement = (
-            f"CREATE TABLE {self._address.reference} ({columns}) USING delta{layout}"
-            f"{properties_clause(dict(step.properties))}"
-        )
-        schema = self._address.reference.rpartition(".")[0]
-
-        def create() -> None:
-            with isolated(self._session, None, "", storage=self._address.folder is None) as (other, _):
-                if self._address.path is None and schema:
-                    other.sql(f"CREATE SCHEMA IF NOT EXISTS {schema}").collect()
-                other.conf.set(USER_METADATA, encode(record))
-                other.sql(statement).collect()
-
-        try:
-            self._job(create)
-        except TakenError as error:
-            folder = self._address.folder
-            if folder is None or not local_absence(folder):
-                raise CommitConflictError(
-                    "another load created the table first; nothing was written"
-                ) from error
-            # A creation that died before its commit left its log folder, which Spark takes for a table.
-            shutil.rmtree(folder / "_delta_log", ignore_errors=True)
-            self._job(create)
+        """Create the empty table."""
+        empty = replace(record, low=None, high=None, watermark=None, first_load=None, files=None)
+        columns = spark_rows.columns_of_frame(self._rows)
+        clusters = self._plan.spec.write.cluster_by
+        create(self._session, self._address, step, columns, clusters, empty, self._job)
         self._version = 0
 
     def _observed(self, rows: DataFrame) -> DataFrame:
@@ -467,52 +429,18 @@ class Execution:
             self._outcome = Outcome("loaded", version=entry.version if entry else None, written=0)
 
     def _committed(self, record: CommitRecord, write: Callable[[], object], *, idle: bool) -> LogEntry | None:
-        self._check_unmoved(record.node)
+        if self._version is not None:
+            spark_between.require_unmoved(self._session, self._address, record, self._version)
         if self._plan.target.forgotten:
             self._anchor(record)
         entry = commit(
             self._session, self._address, record, write, self._run, self._version or 0, self._tasks, idle=idle
         )
         if entry is not None:
-            self._tell_of_what_slipped_in(record, entry)
+            self._slipped_in += spark_between.slipped_in(
+                self._session, self._address, record, self._version or 0, entry
+            )
         return entry
-
-    def _tell_of_what_slipped_in(self, record: CommitRecord, made: LogEntry) -> None:
-        """Spark lets an append pass over a RESTORE or a DELETE that was committed just before it."""
-        after = self._version or 0
-        if made.version <= after + 1:
-            return
-        _, newer = find_run(self._session, self._address, "", after)
-        for entry in newer:
-            if entry.version < made.version and self._disturbs(entry, record.node):
-                told = (
-                    f"version {entry.version} ({entry.operation}) was committed by others between this load's last "
-                    f"look and its own commit, {made.version}: rows that it took away count as loaded. Restore version "
-                    f"{entry.version} and load again, or load the lost window again with a backfill"
-                )
-                self._slipped_in += (told,)
-
-    def _disturbs(self, entry: LogEntry, node: str) -> bool:
-        """Whether a commit takes away or replaces what the plan was made on."""
-        record = decode(entry)
-        mine = record is not None and record.node == node and record.run_id != self._run.run_id
-        quiet = entry.operation in ("OPTIMIZE", "VACUUM START", "VACUUM END")
-        return (
-            mine
-            or entry.operation in ("RESTORE", "CREATE OR REPLACE TABLE")
-            or (bool(entry.removes) and not quiet)
-        )
-
-    def _check_unmoved(self, node: str) -> None:
-        """Refuse to write on what others did to the rows since the target was opened."""
-        if self._version is None or not has_newer(self._session, self._address, self._version):
-            return
-        _, newer = find_run(self._session, self._address, "", self._version)
-        for entry in newer:
-            if self._disturbs(entry, node):
-                raise CommitConflictError(
-                    f"version {entry.version} ({entry.operation}) came between; nothing was written by this run"
-                )
 
     def _anchor(self, record: CommitRecord) -> None:
         """Start the node's sequence anew, where the log no longer tells how far it had come.
@@ -555,26 +483,6 @@ class Execution:
             zoned = before.value.type.kind is CursorKind.TIMESTAMP_TZ
             outcome.latest = before.value.type.value(moment_of(int(latest)) if zoned else latest)
         self._outcome = outcome
-
-    def _register(self, name: str) -> None:
-        address = self._address
-        if address.path is None or self._version is None:
-            return
-        if address.catalog is not None and address.folder is not None:
-            address.catalog.register(name, address.folder)
-        quoted = name_of(name)
-        schema = quoted.rpartition(".")[0]
-        if schema:
-            self._session.sql(f"CREATE SCHEMA IF NOT EXISTS {schema}").collect()
-        self._session.sql(
-            f"CREATE TABLE IF NOT EXISTS {quoted} USING delta LOCATION {text(address.path)}"
-        ).collect()
-        there = location_of(self._session, quoted)
-        if there != plain_location(address.path):
-            raise BlockedError(
-                f"{name} is registered for {there}, and not for {address.path}; the rows are committed",
-                hint="choose another register_table, or drop that registration",
-            )
 
     def _optimize(self, step: OptimizeTable) -> None:
         """After the commit: the rows are safe, so a failure here is a warning."""

@@ -90,7 +90,7 @@ def test_a_restore_that_slips_in_between_the_last_look_and_the_commit_is_told(tm
         case.restore(first)
         return False
 
-    monkeypatch.setattr("hwm_magics.engines.spark_execute.has_newer", looked)
+    monkeypatch.setattr("hwm_magics.engines.spark_between.has_newer", looked)
     result = bench.load(a_spec())
     restored = result.version_after - 1
     assert any(f"version {restored} (RESTORE) was committed by others" in text for text in result.warnings)
