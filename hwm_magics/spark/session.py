@@ -32,6 +32,8 @@ SETTINGS = {
     # The log of a table on one machine is small: 50 partitions for it cost more than all else.
     "spark.databricks.delta.snapshotPartitions": "1",
     "spark.sql.shuffle.partitions": str(max(2, os.cpu_count() or 2)),
+    # A vacuum lists the table's files in so many tasks: 10,000 unless told, minutes on one machine.
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "32",
     # Spark's own default, INT96, is nanoseconds to other readers, and those end in the year 2262.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     # Spark's own words for what it never shows, and Azure's for the key of a storage account.

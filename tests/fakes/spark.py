@@ -21,6 +21,7 @@ SMALL = {
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.shuffle.partitions": "1",
     "spark.default.parallelism": "1",
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "1",
 }
 """Queries over a handful of rows, each of which would be compiled for longer than it runs."""
 
