@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 __all__ = ["noted"]
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Those that may raise a ``KeyboardInterrupt``: the second one in exported scripts, which ask for that."""
 
 
 @contextmanager
@@ -26,22 +29,25 @@ def noted(*, raised: bool = False) -> Iterator[list[int]]:
         nothing, an ignored signal, and threads other than the main one are left as they are.
     """
     asked: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
-    if not callable(before) or threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
+    # Signals are the main thread's.
+    main = threading.current_thread() is threading.main_thread()
+    found = {number: signal.getsignal(number) for number in _SIGNALS} if main else {}
+    before: dict[int, Callable[[int, FrameType | None], object]]
+    before = {number: handler for number, handler in found.items() if callable(handler)}
 
     def note(number: int, frame: FrameType | None) -> None:
         # Nothing else is done here: a lock could be held by the very code that the signal came into.
         try:
-            before(number, frame)
+            before[number](number, frame)
         except KeyboardInterrupt:
             asked.append(number)
             if raised:
                 raise
 
-    signal.signal(signal.SIGINT, note)
+    for number in before:
+        signal.signal(number, note)
     try:
         yield asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -22,6 +22,8 @@ def main() -> int:
     """Load; the exit code."""
     # A test run in the background of a shell inherits that interrupts are ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # As exported scripts do.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     order = json.loads(sys.argv[1])
     job = hwm_magics.job(order["spec"], connections=order["connections"])
 

@@ -55,12 +55,13 @@ def test_an_interrupt_while_rows_are_read_writes_nothing(shop, run):
     assert ours.rows("id", "v") == shop.rows()
 
 
-def test_an_interrupt_after_the_last_row_comes_too_late_and_the_load_says_so(shop):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_after_the_last_row_comes_too_late_and_the_load_says_so(shop, number):
     shop.add(10)
     ours = shop.ours("append")
     with started(ours, "after_read") as process:
         assert process.stdout.readline().strip() == "after_read"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         told, _ = process.communicate()
     assert (process.returncode, told) == (0, "loaded\n")
     assert ours.rows("id", "v") == shop.rows()

@@ -28,6 +28,17 @@ def test_interrupts_are_counted_and_hit_nothing():
         signal.raise_signal(signal.SIGINT)
 
 
+def test_a_sigterm_that_is_an_interrupt_is_noted_as_one():
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with noted() as interrupts:
+            signal.raise_signal(signal.SIGTERM)
+        assert interrupts == [signal.SIGTERM]
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_one_within_another_is_told_to_both():
     with noted(raised=True) as outer:
         with noted() as inner:
