@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +60,14 @@ def spark() -> Iterator[SparkSession]:
     session = shared_session()
     yield session
     forget_names(session)
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Have interrupts raised: a test run in the background of a shell inherits that they are ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)

@@ -404,12 +404,10 @@ def test_planning_several_raises_when_none_is_left(jobs, loader):
 
 
 @pytest.fixture
-def interrupted(monkeypatch):
-    """Have an interrupt come whenever something of this name is done for a node."""
-    # A test run in the background of a shell inherits that interrupts are ignored.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def interrupted(interruptible, loader, monkeypatch):
+    """Have an interrupt come when a node is planned or loaded."""
 
-    def come(loader, what, node):
+    def come(what, node):
         done = getattr(loader, what)
 
         def do(spec, **options):
@@ -419,12 +417,11 @@ def interrupted(monkeypatch):
 
         monkeypatch.setattr(loader, what, do)
 
-    yield come
-    signal.signal(signal.SIGINT, before)
+    return come
 
 
 def test_an_interrupt_while_one_loads_ends_those_that_have_not_begun(jobs, loader, interrupted):
-    interrupted(loader, "load", "b")
+    interrupted("load", "b")
     made = jobs({"a": [], "b": [], "c": []})
     with pytest.raises(HwmError, match="2 of 3 nodes did not load"):
         made.run()
@@ -434,7 +431,7 @@ def test_an_interrupt_while_one_loads_ends_those_that_have_not_begun(jobs, loade
 
 
 def test_an_interrupt_while_loads_run_side_by_side_ends_those_that_have_not_begun(jobs, loader, interrupted):
-    interrupted(loader, "load", "b")
+    interrupted("load", "b")
     made = jobs({"a": [], "b": [], "c": ["a", "b"]}, max_parallel=2)
     with pytest.raises(HwmError):
         made.run()
@@ -442,7 +439,7 @@ def test_an_interrupt_while_loads_run_side_by_side_ends_those_that_have_not_begu
     assert "c" not in [node for node, _ in loader.loads]
 
 
-def test_an_interrupt_that_comes_too_late_for_one_ends_the_others(jobs, loader, interrupted):
+def test_an_interrupt_that_comes_too_late_for_one_ends_the_others(jobs, loader, interruptible, monkeypatch):
     load = loader.load
 
     def noting(spec, **options):
@@ -451,16 +448,15 @@ def test_an_interrupt_that_comes_too_late_for_one_ends_the_others(jobs, loader, 
                 signal.raise_signal(signal.SIGINT)
         return load(spec, **options)
 
-    interrupted(loader, "load", "nobody")
-    loader.load = noting
+    monkeypatch.setattr(loader, "load", noting)
     made = jobs({"a": [], "b": []})
     with pytest.raises(LoadCancelled):
         made.run()
     assert [each.status.value for each in made] == ["SUCCEEDED", "CANCELLED"]
 
 
-def test_an_interrupt_while_one_is_planned_ends_the_planning_of_all(jobs, loader, interrupted):
-    interrupted(loader, "plan", "b")
+def test_an_interrupt_while_one_is_planned_ends_the_planning_of_all(jobs, interrupted):
+    interrupted("plan", "b")
     made = jobs({"a": [], "b": [], "c": []}, prepared=False)
     made.prepare()
     assert [each.status.value for each in made] == ["PLANNED", "CANCELLED", "CANCELLED"]

@@ -10,13 +10,7 @@ import pytest
 
 from hwm_magics.interrupts import noted
 
-
-@pytest.fixture(autouse=True)
-def raising():
-    """A test run in the background of a shell inherits that interrupts are ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("interruptible")
 
 
 def test_interrupts_are_counted_and_hit_nothing():
