@@ -12,9 +12,6 @@ from hwm_magics.spark.session import build
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-FAST_START = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-"""A JVM that compiles less: good for many small loads, bad for large ones."""
-
 SMALL = {
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
@@ -28,11 +25,14 @@ SMALL = {
 ON_CONNECT = os.environ.get("HWM_TEST_SPARK") == "connect"
 """Whether this process tests Spark Connect: the two kinds of session can't live in one process."""
 
+JVM = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1" if ON_CONNECT else "-XX:+UseSerialGC"
+"""Compiling less is sooner ready, for some dozens of loads; of hundreds each takes half as long again."""
+
 
 @functools.cache
 def shared_session() -> SparkSession:
     """A session with Delta Lake; with HWM_TEST_SPARK=connect that of a Connect server, which it starts."""
-    os.environ.setdefault("PYSPARK_SUBMIT_ARGS", f'--driver-java-options "{FAST_START}" pyspark-shell')
+    os.environ.setdefault("PYSPARK_SUBMIT_ARGS", f'--driver-java-options "{JVM}" pyspark-shell')
     os.environ["SPARK_REMOTE" if ON_CONNECT else "MASTER"] = "local[1]"
     return build(SMALL)
 

@@ -326,7 +326,7 @@ CHECKS = [check for name, check in list(globals().items()) if name.startswith("t
 
 
 @pytest.mark.slow
-@settings(max_examples=4000)
+@settings(max_examples=2000)
 @given(plans())
 def test_all_of_this_holds_for_thousands_of_plans(plan):
     for check in CHECKS:
