@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from peers import Environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +18,7 @@ class Way:
         table: The source's table.
         start: What its target is before it runs: ``nothing``, the table without the new rows as ``ours``
             or the ``bare`` way has loaded it, or the table of many ``commits``.
-        peer: Whether it runs in the peers' environment.
+        peer: The peers' environment that it runs in; "" for the project's own.
         load: For ways that run in one Spark session, in turn: which load of ``ways/spark.py``. Their
             ``script`` is ``ours`` or the name of what is written by hand there.
         parts: Into how many parts such a load splits its read; 0 for no split.
@@ -26,7 +29,7 @@ class Way:
     script: str
     table: str
     start: Literal["nothing", "ours", "bare", "commits"] = "nothing"
-    peer: bool = False
+    peer: Environment | Literal[""] = ""
     load: Literal["", "full", "increment", "upsert"] = ""
     parts: int = 0
     source: Literal["postgres", "sql_server"] = "postgres"
@@ -108,11 +111,12 @@ def _peers(ours: Way, table: str, what: str, *, least_dlt: float | None, most: f
     """The bars of one table's first load: what others take, and what its two halves take by themselves."""
     load = f"full load of {what}"
     against = [
-        ("polars", Way("polars_best", table, peer=True), 1.0),
-        ("connectorx", Way("connectorx_stream", table, peer=True), 1.0),
+        ("polars", Way("polars_best", table, peer="peers"), 1.0),
+        ("connectorx", Way("connectorx_stream", table, peer="peers"), 1.0),
+        ("odbc2deltalake", Way("odbc2deltalake_full", table, peer="odbc2deltalake"), 2.0),
     ]
     if least_dlt is not None:
-        against.insert(0, ("dlt", Way("dlt_best", table, peer=True), least_dlt))
+        against.insert(0, ("dlt", Way("dlt_best", table, peer="peers"), least_dlt))
     halves = [
         ("copy", "COPY binary to nowhere", Way("copy_nowhere", table, writes=False)),
         ("write", "writing from memory", Way("write_memory", table)),
@@ -141,7 +145,7 @@ BARS = (
     Bar(
         "full-dlt",
         "full load of 1.5 M orders: dlt / ours",
-        Way("dlt_best", "orders", peer=True),
+        Way("dlt_best", "orders", peer="peers"),
         OURS_ORDERS,
         3,
         at_least=True,
@@ -149,7 +153,7 @@ BARS = (
     Bar(
         "full-pandas",
         "full load of 1.5 M orders: pandas / ours",
-        Way("pandas_read_sql", "orders", peer=True),
+        Way("pandas_read_sql", "orders", peer="peers"),
         OURS_ORDERS,
         2.8,
         at_least=True,
@@ -174,7 +178,7 @@ BARS = (
     Bar(
         "odbc-pandas",
         "1.5 M orders by ODBC Driver 18: pyodbc with pandas / ours",
-        Way("pandas_pyodbc", "orders", peer=True, source="sql_server"),
+        Way("pandas_pyodbc", "orders", peer="peers", source="sql_server"),
         OURS_ODBC,
         3,
         at_least=True,

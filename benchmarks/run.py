@@ -62,7 +62,6 @@ class Bench:
         self._stack = stack
         self._sql_server: sql_server.Server | None = None
         self._cache = cache
-        self._peers = ""
         self._expected: dict[str, dict[str, Any]] = {}
         self._bases: dict[str, Path] | None = None
         self._since = ""
@@ -228,11 +227,7 @@ class Bench:
         self.inexact[way] = facts["inexact"]
 
     def _python(self, way: Way) -> str:
-        if not way.peer:
-            return sys.executable
-        if not self._peers:
-            self._peers = peers.python(self._cache)
-        return self._peers
+        return peers.python(self._cache, way.peer) if way.peer else sys.executable
 
     def _base(self, way: Way) -> Path | None:
         """What the way starts from: a lake that is copied, or for ``commits`` read."""
@@ -348,7 +343,8 @@ def surroundings(rounds: int) -> str:
             found.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             continue
-    pins = [pin for pin in peers.PACKAGES if pin.startswith(("dlt", "connectorx", "pandas", "polars"))]
+    named = ("dlt", "connectorx", "pandas", "polars", "odbc2deltalake")
+    pins = [pin for packages in peers.PACKAGES.values() for pin in packages if pin.startswith(named)]
     return (
         f"Python {platform.python_version()}, {os.cpu_count()} cores, {rounds} counted rounds a pair, load "
         f"{os.getloadavg()[1]:.1f} (5 min). {', '.join(found)}; peers: {', '.join(pins)}."
