@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hwm_magics.core.commit_info import LogEntry, decode
 from hwm_magics.core.observed import CommitRecord
-from hwm_magics.engines.spark_history import find_run, has_newer
+from hwm_magics.engines.spark_history import has_newer, newer_than
 from hwm_magics.engines.spark_open import SparkAddress
 from hwm_magics.errors import CommitConflictError
 
@@ -32,8 +32,7 @@ def require_unmoved(session: SparkSession, address: SparkAddress, record: Commit
     """
     if not has_newer(session, address, version):
         return
-    _, newer = find_run(session, address, "", version)
-    for entry in newer:
+    for entry in newer_than(session, address, version):
         if _disturbs(entry, record):
             raise CommitConflictError(
                 f"version {entry.version} ({entry.operation}) came between; nothing was written by this run"
@@ -54,12 +53,11 @@ def slipped_in(
     """
     if made.version <= version + 1:
         return ()
-    _, newer = find_run(session, address, "", version)
     return tuple(
         f"version {entry.version} ({entry.operation}) was committed by others between this load's last look and its "
         f"own commit, {made.version}: rows that it took away count as loaded. Restore version {entry.version} and "
         "load again, or load the lost window again with a backfill"
-        for entry in newer
+        for entry in newer_than(session, address, version)
         if entry.version < made.version and _disturbs(entry, record)
     )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hwm_magics.core.commit_info import LogEntry, app_id, decode, encode
 from hwm_magics.core.observed import CommitRecord
 from hwm_magics.engines.base import RunContext
-from hwm_magics.engines.spark_history import find_run
+from hwm_magics.engines.spark_history import newer_than
 from hwm_magics.engines.spark_open import SparkAddress
 from hwm_magics.engines.spark_rows import REFUSED
 from hwm_magics.errors import (
@@ -157,7 +157,7 @@ def commit(
         failure = error
     run.failpoint("before_acknowledgement")
     try:
-        made, newer = find_run(session, address, record.run_id, version)
+        newer = newer_than(session, address, version)
     except TargetUnknownError as error:
         raise CommitOutcomeUnknownError(
             f"whether the load was committed can't be told: {error.message}",
@@ -165,6 +165,7 @@ def commit(
             hint=f"look for run {record.run_id} with %hwm_history before you load again",
         ) from error
     run.failpoint("after_commit")
+    made = next((entry for entry in newer if record.run_id in (entry.user_metadata or "")), None)
     if made is not None:
         return made
     if failure is not None:

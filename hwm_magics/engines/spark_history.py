@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from hwm_magics.spark.failures import condition, first_line
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["back_from_newest", "find_run", "has_newer", "moment_of"]
+__all__ = ["back_from_newest", "has_newer", "moment_of", "newer_than"]
 
 FIRST_PAGE = 20
 """Commits that are asked for at first. Most searches end among them; the others read the whole log."""
@@ -72,27 +72,10 @@ def has_newer(session: SparkSession, address: SparkAddress, version: int) -> boo
     return True
 
 
-def find_run(
-    session: SparkSession, address: SparkAddress, run_id: str, after: int
-) -> tuple[LogEntry | None, list[LogEntry]]:
-    """The commit that a run made, looked for above a version.
-
-    Args:
-        session: The session that is asked.
-        address: The table.
-        run_id: The run.
-        after: Versions up to this one are not looked at.
-
-    Returns:
-        The commit, or None when none above ``after`` names the run; and all commits above it, newest first.
-    """
-    newer = []
-    for entry in back_from_newest(session, address, first_page=5):
-        if entry.version <= after:
-            break
-        newer.append(entry)
-    found = next((entry for entry in newer if entry.user_metadata and run_id in entry.user_metadata), None)
-    return found, newer
+def newer_than(session: SparkSession, address: SparkAddress, version: int) -> list[LogEntry]:
+    """The commits above a version, newest first."""
+    commits = back_from_newest(session, address, first_page=5)
+    return list(takewhile(lambda entry: entry.version > version, commits))
 
 
 def _from_files(log: Path) -> Iterator[LogEntry]:
