@@ -350,6 +350,28 @@ class Workspace:
             len(manifest.files) if manifest is not None else None,
         )
 
+    def existing(self, spec: LoadSpec, purpose: str, cursor: CursorExpression | None = None) -> OpenTarget:
+        """A load's target, which must be there.
+
+        Args:
+            spec: The load.
+            purpose: What for, such as ``to roll back``: it completes "there is no table …".
+            cursor: What its rows are ordered by, where that is known.
+
+        Raises:
+            BlockedError: There is no such table.
+            TargetUnknownError: Whether there is one can't be told.
+        """
+        target = self.engine(spec).open(spec, cursor)
+        state = target.state
+        if state.existence is Existence.ABSENT:
+            raise BlockedError(f"there is no table {purpose}: {state.evidence}", hint="run the load first")
+        if state.existence is Existence.UNKNOWN:
+            raise errors.TargetUnknownError(
+                f"whether there is a table {purpose} can't be told: {state.evidence}", hint=state.hint or None
+            )
+        return target
+
     def history(self, spec: LoadSpec, limit: int = 20) -> tuple[CommitRecord, ...]:
         """The loads that the target's own log knows, newest first."""
         return self.engine(spec).history(spec, limit)
@@ -430,7 +452,7 @@ class Workspace:
                 f"{spec.node} has no cursor column, so it has no watermark to set",
                 hint="add read.incremental {column: …}",
             )
-        target = _settled_target(spec, engine)
+        target = self.existing(spec, "to set a watermark of")
         state = target.state
         expression = CursorExpression.of(cursor)
         mark = (
@@ -458,7 +480,7 @@ class Workspace:
             )
         from hwm_magics.sources.files import FilesSource
 
-        state = _settled_target(spec, engine).state
+        state = self.existing(spec, "to set a watermark of").state
         with self.source(spec) as source:
             if not isinstance(source, FilesSource):
                 raise UnsupportedByEngineError(
@@ -624,21 +646,6 @@ def _raise_blocked(plan: LoadPlan) -> None:
     if plan.blocker is None:
         return
     raise errors.named(plan.blocker.error)(plan.blocker.message, hint=plan.blocker.hint)
-
-
-def _settled_target(spec: LoadSpec, engine: Engine) -> OpenTarget:
-    """A target whose mark can be set.
-
-    Raises:
-        BlockedError, TargetUnknownError: It is not there, or that can't be told.
-    """
-    target = engine.open(spec)
-    state = target.state
-    if state.existence is not Existence.EXISTS:
-        known = state.existence is Existence.ABSENT
-        kind = BlockedError if known else errors.TargetUnknownError
-        raise kind(f"{spec.write.label} has no watermark to set: {state.evidence}", hint=state.hint or None)
-    return target
 
 
 def _still_late(target: OpenTarget, cursor: CursorExpression) -> tuple[LateColumn, ...]:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from hwm_magics.core.cursor import CursorValue
 from hwm_magics.core.decided import Window
-from hwm_magics.core.observed import Existence
+from hwm_magics.core.observed import TargetState
 from hwm_magics.core.query import CursorExpression, SourceQuery, Way, prepare, quote
 from hwm_magics.core.statement import Statement
 from hwm_magics.core.words import counted
-from hwm_magics.errors import BlockedError, TargetUnknownError
+from hwm_magics.errors import BlockedError
 from hwm_magics.sources.base import SourceRequest
 
 if TYPE_CHECKING:
@@ -167,8 +167,8 @@ def reconcile(
                 f"{spec.node} has no read.incremental, so there are no windows to compare",
                 hint="add a cursor column",
             )
-        target = workspace.engine(spec).open(spec, query.cursor)
-        mark = _mark(spec, target)
+        target = workspace.existing(spec, "to compare", query.cursor)
+        mark = _mark(spec, target.state)
         state = source.observe(SourceRequest(query, first_run=False, keys=spec.write.keys))
         if state.cursor_type is None or not state.cursor_type.comparable(mark.type):
             raise BlockedError(
@@ -178,12 +178,7 @@ def reconcile(
         return _Comparison(spec, query, query.cursor, source, target, mark, chunk, by_keys=by_keys).run()
 
 
-def _mark(spec: LoadSpec, target: OpenTarget) -> CursorValue:
-    state = target.state
-    if state.existence is Existence.UNKNOWN:
-        raise TargetUnknownError(f"the target can't be compared: {state.evidence}", hint=state.hint or None)
-    if state.existence is Existence.ABSENT:
-        raise BlockedError(f"there is no target to compare: {state.evidence}", hint="run the load first")
+def _mark(spec: LoadSpec, state: TargetState) -> CursorValue:
     last = state.last_load
     mark = last.watermark.value if last is not None and last.watermark is not None else state.max_cursor
     if mark is None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from hwm_magics.core.commit_info import written
 from hwm_magics.core.decided import MANY_SMALL_FILES
-from hwm_magics.core.observed import CommitRecord, Existence
+from hwm_magics.core.observed import CommitRecord
 from hwm_magics.core.receipt import size
 from hwm_magics.core.words import counted
-from hwm_magics.errors import BlockedError, ConfigError, TargetUnknownError
+from hwm_magics.errors import BlockedError, ConfigError
 
 if TYPE_CHECKING:
     from hwm_magics.app import Workspace
@@ -111,7 +111,7 @@ def plan_rollback(workspace: Workspace, spec: LoadSpec, to: int | None = None) -
         ConfigError: There is no such version.
         BlockedError: The target does not exist, or holds no load to undo.
     """
-    target = _there(workspace, spec, "to roll back")
+    target = workspace.existing(spec, "to roll back")
     state = target.state
     version = state.version or 0
     if to is None:
@@ -249,7 +249,7 @@ def plan_maintenance(
         raise ConfigError(
             f"{spec.node} names no columns to order the files by", hint="add write.options.cluster_by"
         )
-    target = _there(workspace, spec, "to maintain")
+    target = workspace.existing(spec, "to maintain")
     files = target.upkeep.files()
     together = files.small >= MANY_SMALL_FILES if compact is None else compact
     removable = target.upkeep.vacuum(older, dry_run=True) if vacuum else None
@@ -265,13 +265,3 @@ def plan_maintenance(
         older,
         target,
     )
-
-
-def _there(workspace: Workspace, spec: LoadSpec, what: str) -> OpenTarget:
-    target = workspace.engine(spec).open(spec)
-    state = target.state
-    if state.existence is Existence.UNKNOWN:
-        raise TargetUnknownError(f"there may be no table {what}: {state.evidence}", hint=state.hint or None)
-    if state.existence is Existence.ABSENT:
-        raise BlockedError(f"there is no table {what}: {state.evidence}", hint="run the load first")
-    return target

@@ -254,7 +254,7 @@ def test_a_load_without_keys_is_compared_by_counts(loads):
     [
         (KEYED + "transform: os:getcwd\n", "passes its rows through"),
         (KEYED.replace("  incremental: {column: updated_at}\n", ""), "no read.incremental"),
-        (KEYED, "no target to compare"),
+        (KEYED, "no table to compare"),
     ],
     ids=["a transform", "no cursor", "no table"],
 )
