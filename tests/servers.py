@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     import psycopg
 
 HOST = "127.0.0.1"
+PRIMARY, STANDBY = "data", "standby"
+"""The folders of the two PostgreSQL servers that a room can have."""
 POSTGRES_DRIVER = "PostgreSQL Unicode"
 SQLITE_DRIVER = "SQLite3"
 INSTALL = {
@@ -188,6 +190,22 @@ class ServerRoom:
                 self._state.write_text(json.dumps(asdict(server)))
         return PostgresServer(**json.loads(self._state.read_text()))
 
+    def standby(self) -> PostgresServer:
+        """A hot standby of the room's server, made now; it is stopped with the room."""
+        primary = self.postgres()
+        if not Path(primary.bin_dir, "pg_basebackup").exists():
+            missing("PostgreSQL")
+        url = primary.database("postgres").as_superuser().url
+        _run_as_server_user(
+            self._root,
+            *(f"{primary.bin_dir}/pg_basebackup", f"--dbname={url}", f"--pgdata={self._root / STANDBY}"),
+            *("--checkpoint=fast", "--wal-method=stream", "--write-recovery-conf", "--no-sync"),
+        )
+        # What its primary can do at once it must be able to follow; a read that is in the way of that is ended soon.
+        settings = {**_settings(self._root), "max_standby_streaming_delay": "100ms"}
+        port = _start_on_a_free_port(primary.bin_dir, self._root, settings, folder=STANDBY)
+        return replace(primary, port=port, data_dir=str(self._root / STANDBY))
+
     def mariadb(self) -> mariadb_server.MariaDb:
         """The run's MariaDB; started if it is not there yet."""
         if not mariadb_server.is_installed():
@@ -207,7 +225,9 @@ class ServerRoom:
             mariadb_server.stop(self._root)
             if self._state.exists():
                 server = PostgresServer(**json.loads(self._state.read_text()))
-                _pg_ctl(server.bin_dir, self._root, "stop", "--mode=immediate")
+                for folder in (STANDBY, PRIMARY):
+                    if (self._root / folder / "postmaster.pid").exists():
+                        _pg_ctl(server.bin_dir, self._root, "stop", "--mode=immediate", folder=folder)
         finally:
             shutil.rmtree(self._root)
             if self._alive is not None:
@@ -261,9 +281,9 @@ def _run_as_server_user(root: Path, *command: str | Path, start_new_session: boo
         raise RuntimeError(message)
 
 
-def _pg_ctl(bin_dir: str, root: Path, *command: str | Path) -> None:
+def _pg_ctl(bin_dir: str, root: Path, *command: str | Path, folder: str) -> None:
     _run_as_server_user(
-        root, f"{bin_dir}/pg_ctl", "--silent", "--wait", f"--pgdata={root / 'data'}", *command
+        root, f"{bin_dir}/pg_ctl", "--silent", "--wait", f"--pgdata={root / folder}", *command
     )
 
 
@@ -274,7 +294,7 @@ def _free_port() -> int:
 
 
 def _start_postgres(bin_dir: str, root: Path) -> PostgresServer:
-    data = root / "data"
+    data = root / PRIMARY
     superuser_password, loader_password = secrets.token_hex(12), secrets.token_hex(12)
     password_file = root / "superuser-password"
     password_file.touch(mode=0o600)
@@ -292,19 +312,8 @@ def _start_postgres(bin_dir: str, root: Path) -> PostgresServer:
         "--no-sync",
     )
     password_file.unlink()
-    settings = {
-        "listen_addresses": HOST,
-        "unix_socket_directories": root,
-        "timezone": "UTC",
-        "max_connections": 200,
-        "max_prepared_transactions": 5,
-        # Nothing outlives a test run, so nothing needs to reach the disk.
-        "fsync": "off",
-        "synchronous_commit": "off",
-        "full_page_writes": "off",
-    }
     _watch(bin_dir, root)
-    port = _start_on_a_free_port(bin_dir, root, settings)
+    port = _start_on_a_free_port(bin_dir, root, _settings(root), folder=PRIMARY)
     server = PostgresServer(
         host=HOST,
         port=port,
@@ -318,15 +327,32 @@ def _start_postgres(bin_dir: str, root: Path) -> PostgresServer:
     return server
 
 
-def _start_on_a_free_port(bin_dir: str, root: Path, settings: dict[str, Any], tries: int = 3) -> int:
-    """Start the server; somebody else may take a free port before it does."""
+def _settings(root: Path) -> dict[str, Any]:
+    return {
+        "listen_addresses": HOST,
+        "unix_socket_directories": root,
+        "timezone": "UTC",
+        "max_connections": 200,
+        "max_prepared_transactions": 5,
+        # Nothing outlives a test run, so nothing needs to reach the disk.
+        "fsync": "off",
+        "synchronous_commit": "off",
+        "full_page_writes": "off",
+    }
+
+
+def _start_on_a_free_port(
+    bin_dir: str, root: Path, settings: dict[str, Any], *, folder: str, tries: int = 3
+) -> int:
+    """Start a server; somebody else may take a free port before it does."""
+    log = root / f"{folder}.log"
     for left in reversed(range(tries)):
         port = _free_port()
         options = " ".join(f"-c {name}={value}" for name, value in {**settings, "port": port}.items())
         try:
-            _pg_ctl(bin_dir, root, f"--log={root / 'server.log'}", f"--options={options}", "start")
+            _pg_ctl(bin_dir, root, f"--log={log}", f"--options={options}", "start", folder=folder)
         except RuntimeError:
-            if left == 0 or "could not bind" not in (root / "server.log").read_text():
+            if left == 0 or "could not bind" not in log.read_text():
                 raise
         else:
             return port
@@ -340,7 +366,9 @@ def _watch(bin_dir: str, root: Path) -> None:
         {
             read -r line <&3
             cd /
-            "$1/pg_ctl" stop --pgdata="$2/data" --mode=immediate
+            for folder in standby data; do
+                "$1/pg_ctl" stop --pgdata="$2/$folder" --mode=immediate
+            done
             rm -rf "$2"
         } &
     """

@@ -327,7 +327,8 @@ def _waiting(source: SourceState) -> str:
 def _ahead(before: Watermark, high: CursorValue) -> Blocked:
     return Blocked(
         f"the watermark {before} lies above everything that the source has (its highest value is {high}): the source "
-        "was restored to an earlier point, its newest rows were deleted, or the connection leads elsewhere",
+        "was restored to an earlier point, its newest rows were deleted, or the connection leads elsewhere, perhaps to "
+        "a standby that is behind",
         f"if new rows will come with values above {high}, run %hwm_watermark --set '{high}'; the rows loaded since "
         "stay in the target",
         "WatermarkAheadError",

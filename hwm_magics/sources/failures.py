@@ -131,6 +131,11 @@ def _kind(text: str, sqlstate: str, *, connecting: bool) -> tuple[type[SourceErr
             return kind, advice
     if sqlstate.startswith("28") or _LOGIN.search(text):
         return LoginError, "check the user's name, password and rights"
+    if "due to conflict with recovery" in text:
+        return QueryError, (
+            "run the load again, read less at a time (first_run.chunk), or have the standby set hot_standby_feedback "
+            "or a longer max_standby_streaming_delay"
+        )
     missing = re.search(r"database \"([^\"]*)\" does not exist|Unknown database", text)
     if missing or sqlstate == "3D000":
         return SourceConnectionError, "check the database's name"

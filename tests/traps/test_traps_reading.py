@@ -87,7 +87,7 @@ def test_trap_27_the_mark_is_taken_after_the_rows(pg):
 
 
 def test_trap_28_the_mark_and_the_rows_come_over_one_connection(pg):
-    """A replica that lags can't be had here; whatever stands behind one connection is one server."""
+    """Whatever stands behind one connection is one server; test_traps_standby.py reads from one that is late."""
     pg.run("CREATE TABLE t (id int, u timestamp)", f"INSERT INTO t VALUES (1, '{NOON}')")
     own = [each.info.backend_pid for each in (pg.here, pg.there, pg.reading)]
     seen = {}
