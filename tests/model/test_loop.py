@@ -225,5 +225,5 @@ def test_the_protocol_loses_and_doubles_nothing_in_the_same_schedules(mode):
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", list(SPECS))
 def test_the_protocol_loses_and_doubles_nothing_in_many_schedules(mode):
-    for seed in range(1000, 1120 if mode.endswith("in chunks") else 1400):
+    for seed in range(1000, 1100 if mode.endswith("in chunks") else 1250):
         assert play(World(mode), seed).verdict() == ([], []), seed

@@ -37,6 +37,12 @@ engine: spark
 HERE = Path(__file__).parent
 
 
+@pytest.fixture(autouse=True)
+def quick_to_start(monkeypatch):
+    """Have all the JVMs compile less: most of them end soon after they are ready."""
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+
+
 def free_port() -> int:
     """A port of loopback that nobody listens on."""
     with closing(socket.socket()) as made:
