@@ -48,6 +48,8 @@ def run(python: str, script: Path, task: dict[str, Any]) -> Run:
     """
     # This checkout's hwm_magics, whether and whatever is installed.
     environment = {**os.environ, "HWM_BENCH_JOB": json.dumps(task), "PYTHONPATH": str(CHECKOUT)}
+    # pip compiles what it installs; a checkout is compiled by its first run, which does not count, if that may be kept.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         os.sync()  # what the run before has left to be written is not this one's
         began = time.perf_counter()

@@ -29,6 +29,7 @@ PACKAGES: dict[Environment, tuple[str, ...]] = {
         "adbc-driver-postgresql==1.13.0",
         "deltalake==0.25.5",
         "duckdb==1.5.6",
+        "fsspec==2026.9.0",
         "pyarrow==26.0.1",
     ),
 }
