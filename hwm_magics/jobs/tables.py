@@ -29,6 +29,9 @@ __all__ = [
 
 _WIDEST = 130
 _CELL = "text-align:left;vertical-align:top;padding:.1em 1em .1em 0"
+_LONG_WORD = 24
+_BROKEN = ";overflow-wrap:anywhere;min-width:10em"
+"""For paths and their like: whole, they push the last columns out of sight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class Table:
         """As an HTML table, escaped."""
         head = "".join(f'<th scope="col" style="{_CELL}">{escape(text)}</th>' for text in self.headings)
         body = "".join(
-            "<tr>" + "".join(f'<td style="{_CELL}">{escape(text)}</td>' for text in row) + "</tr>"
+            "<tr>" + "".join(f'<td style="{_style(text)}">{escape(text)}</td>' for text in row) + "</tr>"
             for row in self.rows
         )
         if not self.rows:
@@ -102,6 +105,10 @@ class Table:
 
     def _repr_mimebundle_(self, **_asked: object) -> dict[str, str]:
         return {"text/html": self.html, "text/markdown": self.markdown, "text/plain": self.text}
+
+
+def _style(text: str) -> str:
+    return _CELL + _BROKEN if any(len(word) > _LONG_WORD for word in text.split()) else _CELL
 
 
 def _row(cells: Iterable[str], *, raw: bool = False) -> str:

@@ -55,7 +55,7 @@ class HwmMagics(Magics):
 
     @magic(line_cell_magic, *LOAD)
     def hwm_load(self, options: argparse.Namespace, cell: str | None = None) -> LoadJob | LoadJobs | None:
-        """Load what is new from a SQL source into a Delta table. The cell's body is YAML."""
+        """Load what is new from a database or from files into a Delta table. The cell's body is YAML."""
         if cell is not None and not cell.strip():
             show_help(self.hwm_load)
             return None

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["page"]
 
-_WIDTH = 96
-_COLUMN = 28
+_WIDTH = 80
+"""Lab wraps longer lines in the middle of a word, beside its file list on a common screen."""
+_COLUMN = 26
 
 _WHAT = {
     "hwm_load": """\
@@ -113,7 +114,7 @@ def page(name: str, sign: str, summary: str, options: Sequence[Option]) -> str:
     flags = [each for each in options if each.names[0].startswith("-")]
     arguments = "".join(f" [{_argument(each)}]" for each in positional)
     call = f"{sign}{name}{arguments}{' [OPTIONS]' if flags else ''}"
-    parts = ["\n".join(_CALLS.get(name, (call,))), summary]
+    parts = ["\n".join(_CALLS.get(name, (call,))), textwrap.fill(summary, _WIDTH)]
     if name in _WHAT:
         parts.append(_section("What it does", _filled(_WHAT[name])))
     if positional:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import sys
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +17,7 @@ from hwm_magics.core.moments import moment, span
 from hwm_magics.core.observed import CommitRecord, Existence, Watermark
 from hwm_magics.errors import EngineNotInstalledError
 from hwm_magics.jobs.series import series_of
-from hwm_magics.jobs.tables import status_table
+from hwm_magics.jobs.tables import Table, status_table
 from hwm_magics.notebook.history_view import pictures
 
 LOCAL = CursorType(CursorKind.TIMESTAMP, 6, "timestamp")
@@ -230,3 +231,10 @@ def test_status_is_escaped_in_every_form():
     assert "<script>" not in bundle["text/markdown"]
     assert "\\| \\*" in bundle["text/markdown"]
     assert HOSTILE in bundle["text/plain"]
+
+
+def test_a_long_path_may_be_broken_and_words_may_not():
+    table = Table("Targets", ("node", "location"), (("load_orders of today", f"/lake/{'deep/' * 10}orders"),))
+    words, path = re.findall(r"<td style=\"([^\"]*)\"", table.html)
+    assert "overflow-wrap:anywhere" in path
+    assert "overflow-wrap" not in words
