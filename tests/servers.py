@@ -201,8 +201,8 @@ class ServerRoom:
             *(f"{primary.bin_dir}/pg_basebackup", f"--dbname={url}", f"--pgdata={self._root / STANDBY}"),
             *("--checkpoint=fast", "--wal-method=stream", "--write-recovery-conf", "--no-sync"),
         )
-        # What its primary can do at once it must be able to follow; a read that is in the way of that is ended soon.
-        settings = {**_settings(self._root), "max_standby_streaming_delay": "100ms"}
+        # What its primary can do at once it must be able to follow; a read in the way of that is ended at once.
+        settings = {**_settings(self._root), "max_standby_streaming_delay": 0}
         port = _start_on_a_free_port(primary.bin_dir, self._root, settings, folder=STANDBY)
         return replace(primary, port=port, data_dir=str(self._root / STANDBY))
 
