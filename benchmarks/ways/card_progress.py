@@ -9,7 +9,7 @@ import ours
 from common import done, job
 from playwright.sync_api import expect
 
-ROUNDS = 5
+ROUNDS = 12
 
 WATCH = """\
 import json, time
