@@ -87,6 +87,18 @@ class PgDatabase:
         return f"postgresql://{user}:{password}@{self.host}:{self.port}/{self.dbname}"
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """The database as a connection of hwm_magics."""
+        return {
+            "type": "postgres",
+            "host": self.host,
+            "port": self.port,
+            "database": self.dbname,
+            "username": self.user,
+            "password": self.password,
+        }
+
+    @property
     def odbc(self) -> str:
         """The connection string for the driver "PostgreSQL Unicode"."""
         require_odbc_driver(POSTGRES_DRIVER)

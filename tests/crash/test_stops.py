@@ -137,15 +137,7 @@ def test_a_job_that_is_asked_twice_ends_at_once_and_costs_nothing(nursery, shop)
 @pytest.mark.parametrize("run", ["first run", "increment"])
 def test_a_big_load_that_is_killed_while_it_writes_is_run_again(pg_database, tmp_path, run):
     rows = 400_000
-    source = {
-        "type": "postgres",
-        "host": pg_database.host,
-        "port": pg_database.port,
-        "database": pg_database.dbname,
-        "username": pg_database.user,
-        "password": pg_database.password,
-    }
-    ours = Ours(source, tmp_path / "lake")
+    ours = Ours(pg_database.settings, tmp_path / "lake")
     with pg_database.connect() as connection:
         connection.execute("CREATE TABLE t (id int, u timestamp, v text)")
         insert = (

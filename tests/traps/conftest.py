@@ -66,16 +66,8 @@ class Bench:
 @pytest.fixture
 def pg(pg_database, tmp_path) -> Iterator[Bench]:
     """PostgreSQL."""
-    settings = {
-        "type": "postgres",
-        "host": pg_database.host,
-        "port": pg_database.port,
-        "database": pg_database.dbname,
-        "username": pg_database.user,
-        "password": pg_database.password,
-    }
     with pg_database.connect() as here, pg_database.connect() as there, pg_database.connect() as reading:
-        yield Bench(here, there, reading, settings, tmp_path, "%s")
+        yield Bench(here, there, reading, pg_database.settings, tmp_path, "%s")
 
 
 @pytest.fixture

@@ -35,14 +35,7 @@ def settings(way, database, port):
     """The connection by way of the proxy."""
     if way == "odbc":
         return {"type": "odbc", "connection_string": odbc(database, port)}
-    return {
-        "type": "postgres",
-        "host": "127.0.0.1",
-        "port": port,
-        "database": database.dbname,
-        "username": database.user,
-        "password": database.password,
-    }
+    return database.settings | {"port": port}
 
 
 @pytest.fixture

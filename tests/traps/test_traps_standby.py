@@ -62,16 +62,7 @@ class Pair:
 
     def load(self, database: PgDatabase | None = None, **settings: Any) -> Ours:
         """A load of ours from the standby, or from a database that is named."""
-        read = database or self.standby
-        source = {
-            "type": "postgres",
-            "host": read.host,
-            "port": read.port,
-            "database": read.dbname,
-            "username": read.user,
-            "password": read.password,
-        }
-        return Ours(source, self.folder / "lake", **settings)
+        return Ours((database or self.standby).settings, self.folder / "lake", **settings)
 
 
 def wait_for(connection: psycopg.Connection[Any], question: str, *values: object) -> None:
@@ -227,9 +218,8 @@ def test_trap_29_a_standby_that_took_over_is_the_same_database_with_another_hist
         ours = pair.load()
         ours.load()
         pair.replay.execute("SELECT pg_promote()")
-        pair.replay.execute(
-            "CHECKPOINT"
-        )  # which the server itself takes minutes over, and which tells the timeline
+        # It tells the timeline, and the server itself takes minutes over it.
+        pair.replay.execute("CHECKPOINT")
         with pair.standby.connect() as promoted:
             promoted.execute(f"INSERT INTO t VALUES (2, timestamp '{NOON}' + interval '1 hour')")
         warnings = ours.plan().warnings
