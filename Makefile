@@ -31,7 +31,7 @@ demo: $(LIGHT_STAMP) ## Runs the main job on a made-up shop and a local lake
 
 test: servers $(FULL_STAMP) ## Runs lint, types and all tests; installs the servers they need where it may
 	$(MAKE) -j 2 --output-sync airflow scheduler moto lint types jars
-	$(PY) -m pytest -n $(WORKERS) --dist worksteal
+	$(PY) -m pytest -n $(WORKERS) --dist loadgroup
 
 quick: $(FULL_STAMP) ## Runs the fast tests, in under a minute
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow"

@@ -23,10 +23,10 @@ def a_row(db, number=1, text="a", **more):
 
 
 @pytest.fixture
-def loaded(bench, db):
+def loaded(case, bench, db):
     """A target with one load."""
     db.insert(a_row(db, 1))
-    bench.load(a_spec())
+    case.begin("one row", lambda: bench.load(a_spec()))
     db.advance(MINUTE)
 
 

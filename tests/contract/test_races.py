@@ -6,7 +6,7 @@ import threading
 from datetime import timedelta
 
 import pytest
-from contract.cases import in_order
+from contract.cases import CASES, in_order
 from fakes.builders import a_spec
 from fakes.workspace import Bench
 
@@ -23,8 +23,24 @@ SPECS = {
     "append_once": a_spec("append_once"),
 }
 EARLY = ("after_handle", "after_clock")
-FEW = pytest.mark.parametrize("spec", ["append", "upsert"], indirect=True)
+TWO = ("append", "upsert")
+FEW = pytest.mark.parametrize("spec", TWO, indirect=True)
 """Where how rows are recognised makes no difference."""
+
+
+def at_each(places, decisive):
+    """Every mode at every place. Spark takes seconds for each: two modes do, and all at the decisive place."""
+    return pytest.mark.parametrize(
+        ("case", "spec", "place"),
+        [
+            pytest.param(engine, mode, place, id=f"{engine}-{mode}-{place}")
+            for engine in CASES
+            for mode in SPECS
+            for place in places
+            if engine != "spark" or mode in TWO or place == decisive
+        ],
+        indirect=["case", "spec"],
+    )
 
 
 def a_row(db, number=1, text="a"):
@@ -70,11 +86,16 @@ def spec(request):
     return SPECS[request.param]
 
 
+def name_of(spec):
+    """Its name among the modes."""
+    return next(name for name, each in SPECS.items() if each is spec)
+
+
 @pytest.fixture
-def loaded(bench, db, spec):
+def loaded(case, bench, db, spec):
     """A target with a load, and newer rows in the source."""
     db.insert(a_row(db, 1), a_row(db, 2))
-    bench.load(spec)
+    case.begin(f"two rows, {name_of(spec)}", lambda: bench.load(spec))
     db.advance(30 * MINUTE)
     db.insert(a_row(db, 3), a_row(db, 4))
 
@@ -114,7 +135,7 @@ def test_replacing_rows_is_refused_too_when_a_load_came_between(case, bench, db,
 
 
 @pytest.mark.usefixtures("loaded")
-@pytest.mark.parametrize("place", [*EARLY, "mid_read", "after_read", "before_put"])
+@at_each([*EARLY, "mid_read", "after_read", "before_put"], decisive="before_put")
 def test_a_load_that_sleeps_and_wakes_up_last_finds_its_window_loaded(case, sources, db, spec, place):
     other = Bench(case.engine, sources)
     sleepy = Bench(case.engine, sources, once_at(place, lambda: other.load(spec)))
@@ -127,7 +148,7 @@ def test_a_load_that_sleeps_and_wakes_up_last_finds_its_window_loaded(case, sour
 
 
 @pytest.mark.usefixtures("loaded")
-@pytest.mark.parametrize("place", [*EARLY, "mid_read", "after_read", "before_put"])
+@at_each([*EARLY, "mid_read", "after_read", "before_put"], decisive="before_put")
 def test_what_the_faster_load_could_not_see_yet_is_loaded_by_the_slower(case, sources, db, spec, place):
     other = Bench(case.engine, sources)
 
@@ -245,11 +266,11 @@ FAILPOINTS = (
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["first run", "later"])
-@pytest.mark.parametrize("place", FAILPOINTS)
+@at_each(FAILPOINTS, decisive="before_acknowledgement")
 def test_a_crash_at_any_place_costs_nothing(case, sources, db, spec, first, place):
     db.insert(*(a_row(db, number) for number in range(5)))
     if not first:
-        Bench(case.engine, sources).load(spec)
+        case.begin(f"five rows, {name_of(spec)}", lambda: Bench(case.engine, sources).load(spec))
         db.advance(30 * MINUTE)
         db.insert(*(a_row(db, number) for number in range(5, 10)))
 
