@@ -38,7 +38,7 @@ from hwm_magics.errors import CommitConflictError, CommitError, ConfigError, cle
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from deltalake import DeltaTable
+    from deltalake import DeltaTable, WriterProperties
 
     from hwm_magics.engines.rows import RowCounts
     from hwm_magics.stream import BatchStream
@@ -235,11 +235,11 @@ class Execution:
         reader = pa.RecordBatchReader.from_batches(self._schema, iter(feed))
         properties = commit_properties(record)
         partitioned = bool(self._plan.target.partition_by or (self._create and self._create.partition_by))
-        parquet = writer_properties(partitioned=partitioned, row_bytes=feed.row_bytes)
+        parquet = writer_properties(feed.first, partitioned=partitioned)
         merge_schema = bool(self._change.added)
         step = self._write
         if isinstance(step, MergeRows):
-            return self._merger(table, reader, step, record)
+            return self._merger(table, reader, step, record, parquet)
         predicate = (
             bounded(step.window, CursorExpression(step.cursor, step.fallback), self._plan.target.columns)
             if isinstance(step, ReplaceWindow)
@@ -272,7 +272,12 @@ class Execution:
         return write
 
     def _merger(
-        self, table: DeltaTable, reader: pa.RecordBatchReader, step: MergeRows, record: CommitRecord
+        self,
+        table: DeltaTable,
+        reader: pa.RecordBatchReader,
+        step: MergeRows,
+        record: CommitRecord,
+        parquet: WriterProperties,
     ) -> Callable[[], object]:
         on = " AND ".join(f'target."{key}" = source."{key}"' for key in step.keys)
 
@@ -284,7 +289,7 @@ class Execution:
                 target_alias="target",
                 merge_schema=bool(self._change.added),
                 commit_properties=commit_properties(record),
-                writer_properties=writer_properties(partitioned=bool(self._plan.target.partition_by)),
+                writer_properties=parquet,
             )
             if not step.insert_only:
                 merger = merger.when_matched_update_all()

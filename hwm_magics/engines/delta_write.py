@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -32,6 +33,9 @@ __all__ = ["Feed", "commit", "commit_properties", "translated", "writer_properti
 _GROUP_BYTES = 32 * 2**20
 """A row group of wide rows has no more than this, in memory."""
 
+_LOOKED_AT = 8_192
+"""So many rows tell whether a column repeats its values; of fewer than half of them a load is small anyway."""
+
 
 class Feed:
     """Hands batches to delta-rs and keeps what went wrong on the way.
@@ -57,10 +61,9 @@ class Feed:
         return self._first is not None
 
     @property
-    def row_bytes(self) -> float:
-        """What a row of the first batch takes in memory; 0 before it is read."""
-        first = self._first
-        return first.nbytes / first.num_rows if first is not None and first.num_rows else 0
+    def first(self) -> pa.RecordBatch | None:
+        """The first batch, between :meth:`has_rows` and the write; else None."""
+        return self._first
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         run = self._run
@@ -100,19 +103,47 @@ def commit_properties(record: CommitRecord, *, retries: int | None = None) -> Co
     )
 
 
-def writer_properties(*, partitioned: bool, row_bytes: float = 0) -> WriterProperties:
-    """Parquet settings: row groups small enough for flat memory, large enough for readers.
+def writer_properties(first: pa.RecordBatch | None, *, partitioned: bool) -> WriterProperties:
+    """Parquet settings: row groups small enough for flat memory, dictionaries where values come again.
+
+    A dictionary of values that hardly come again costs a third of the writer's time, and makes files larger.
 
     Args:
+        first: The first rows: how wide they are, and how often their values come again.
         partitioned: Whether the table has partitions; each value then keeps a writer open.
-        row_bytes: What a row takes in memory, about: a row group is held until it is full.
     """
-    from deltalake import WriterProperties
+    from deltalake import ColumnProperties, WriterProperties
 
     rows = 16_384 if partitioned else 131_072
-    if row_bytes:
-        rows = max(1_024, min(rows, int(_GROUP_BYTES / row_bytes)))
-    return WriterProperties(compression="SNAPPY", max_row_group_size=rows)
+    plain: tuple[str, ...] = ()
+    if first is not None and first.num_rows:
+        # A row group is held in memory until it is full.
+        rows = max(1_024, min(rows, int(_GROUP_BYTES * first.num_rows / max(1, first.nbytes))))
+        plain = _hardly_repeated(first, rows)
+    return WriterProperties(
+        compression="SNAPPY",
+        max_row_group_size=rows,
+        column_properties={name: ColumnProperties(dictionary_enabled=False) for name in plain} or None,
+    )
+
+
+def _hardly_repeated(first: pa.RecordBatch, group: int) -> tuple[str, ...]:
+    """The columns whose values each come less than twice in a row group, by what the first rows tell.
+
+    Of `n` rows drawn from `d` equally frequent values, ``d * (1 - exp(-n / d))`` values are met; `d` is
+    half a row group here.
+    """
+    if first.num_rows < _LOOKED_AT // 2:
+        return ()
+    import pyarrow.types as kinds
+
+    sample, values = first.slice(0, _LOOKED_AT), group / 2
+    met = values * -math.expm1(-sample.num_rows / values)
+    return tuple(
+        field.name
+        for field, column in zip(sample.schema, sample.columns, strict=True)
+        if not kinds.is_nested(field.type) and len(column.unique()) > met
+    )
 
 
 def commit(
