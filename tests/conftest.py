@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 from servers import SQLITE_DRIVER, PgDatabase, PostgresServer, ServerRoom, require_odbc_driver
+from together import LONG, Together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,18 +29,6 @@ THOROUGH = frozenset(
     {"badinput", "browser", "crash", "integration", "maria", "model", "seed", "sqlserver", "tds", "traps"}
 )
 
-# Folders and files whose tests share what takes seconds to start, as a JupyterLab: one process takes them all.
-TOGETHER = frozenset(
-    {"browser", "test_front_ends.py", "test_object_stores.py", "test_telemetry.py", "test_traps_standby.py"}
-)
-
-# A Spark session is quick after hundreds of loads, and until then fills two cores with compiling itself:
-# its tests share one, and another only where there are cores for it.
-SESSIONS = max(1, (os.cpu_count() or 1) // 4)
-
-# Files of single tests that take minutes: last of all they would be waited for by idle processes.
-LONG = frozenset({"test_cluster.py", "test_connect.py"})
-
 # Two cores run tests and servers at once: time says nothing about the code.
 hypothesis.settings.register_profile("hwm", deadline=None)
 hypothesis.settings.load_profile("hwm")
@@ -51,6 +38,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """Open the room in the process that starts the run; an xdist worker is told where it is."""
     told = getattr(config, "workerinput", None)
     config.stash[ROOM] = ServerRoom(Path(told["server_room"])) if told else ServerRoom.open()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """With ``--dist loadgroup``, hand out together what shares something."""
+    return Together(config, log) if config.getoption("dist") == "loadgroup" else None
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -91,10 +84,9 @@ def no_session_by_chance(request: pytest.FixtureRequest, monkeypatch: pytest.Mon
         monkeypatch.setattr("hwm_magics.spark.session.active", lambda: None)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests by what their fixtures need, and say which of them belong to one test process."""
-    items.sort(key=lambda item: item.path.name not in LONG)
+    """Mark the tests by what their fixtures need, and begin with the long ones."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
     for item in items:
         for fixture, mark in FIXTURE_MARKS.items():
             if fixture in getattr(item, "fixturenames", ()):
@@ -102,10 +94,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "spark" in getattr(item, "fixturenames", ()) or "[spark" in item.name:
             item.add_marker("spark")
             item.add_marker("slow")
-            one = zlib.crc32(item.path.name.encode()) % SESSIONS
-            item.add_marker(pytest.mark.xdist_group(f"spark{one}"))
-        for name in TOGETHER.intersection((item.path.parent.name, item.path.name)):
-            item.add_marker(pytest.mark.xdist_group(name))
         if item.path.parent.name in THOROUGH:
             item.add_marker("slow")
 

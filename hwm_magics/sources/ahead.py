@@ -17,6 +17,8 @@ _HELD = 1
 class Ahead(Generic[_T]):
     """An iterator whose next item is made while the last one is worked on, and no more than that.
 
+    The first one is begun at once: whoever will take it has imports and a table's creation before that.
+
     Args:
         items: Where they come from. Only the thread goes on with it, until :meth:`stop` returns.
     """
@@ -28,15 +30,13 @@ class Ahead(Generic[_T]):
         self._ended = False
         self._stopped = False
         self._error: BaseException | None = None
-        self._thread: Thread | None = None
+        self._thread = Thread(target=self._read, name="hwm-read", daemon=True)
+        self._thread.start()
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> _T:
-        if self._thread is None and not self._stopped:
-            self._thread = Thread(target=self._read, name="hwm-read", daemon=True)
-            self._thread.start()
         with self._changed:
             self._changed.wait_for(lambda: self._held or self._ended or self._stopped)
             if self._held:
@@ -69,5 +69,4 @@ class Ahead(Generic[_T]):
             self._stopped = True
             self._held.clear()
             self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.join()

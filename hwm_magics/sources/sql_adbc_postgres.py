@@ -29,6 +29,8 @@ __all__ = ["AdbcPostgres", "connect"]
 _BATCH_BYTES = 8 * 2**20
 """From 4 MiB on larger batches are no faster, and take memory."""
 _CONNECT_SECONDS = 10
+_NO_SNAPSHOT = ("22023", "42704")
+"""What PostgreSQL answers who names a snapshot that is not there any more: older versions, and newer ones."""
 # For one transaction only: behind a pooler a session's settings would meet the next user.
 _BEGIN = (
     "BEGIN TRANSACTION READ ONLY; SET LOCAL IntervalStyle TO postgres; SET LOCAL bytea_output TO hex; "
@@ -135,6 +137,11 @@ class AdbcPostgres:
         try:
             adbc.execute(self.connection, _BEGIN + self._adopted() + zone)
         except adbc.ERRORS as error:
+            if self.snapshot and getattr(error, "sqlstate", None) in _NO_SNAPSHOT:
+                raise incomplete(
+                    f"reading from {self.place}",
+                    "the connection that holds the snapshot of all parts has ended",
+                ) from error
             raise self._failure(error, "reading from") from error
         self._inside = True
 

@@ -19,6 +19,11 @@ SMALL = {
     "spark.sql.shuffle.partitions": "1",
     "spark.default.parallelism": "1",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "1",
+    # Thousands of queries, of which nobody looks at the pages: their plans alone filled the memory.
+    "spark.sql.ui.retainedExecutions": "10",
+    "spark.ui.retainedJobs": "10",
+    "spark.ui.retainedStages": "10",
+    "spark.ui.retainedTasks": "10",
 }
 """Queries over a handful of rows, each of which would be compiled for longer than it runs."""
 
@@ -29,10 +34,15 @@ JVM = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1" if ON_CONNECT else "-XX:+UseSer
 """Compiling less is sooner ready, for some dozens of loads; of hundreds each takes half as long again."""
 
 
+MEMORY = "2g"
+"""With Spark's own 1 GB a session of some hundred tables spends ever more of its time on finding some free."""
+
+
 @functools.cache
 def shared_session() -> SparkSession:
     """A session with Delta Lake; with HWM_TEST_SPARK=connect that of a Connect server, which it starts."""
-    os.environ.setdefault("PYSPARK_SUBMIT_ARGS", f'--driver-java-options "{JVM}" pyspark-shell')
+    options = f'--driver-memory {MEMORY} --driver-java-options "{JVM}" pyspark-shell'
+    os.environ.setdefault("PYSPARK_SUBMIT_ARGS", options)
     os.environ["SPARK_REMOTE" if ON_CONNECT else "MASTER"] = "local[1]"
     return build(SMALL)
 

@@ -19,7 +19,13 @@ from hwm_magics.connections.secrets import Secret
 from hwm_magics.core.decided import ReadParts, ReadRows, Window
 from hwm_magics.core.query import prepare
 from hwm_magics.core.specs import Partition, ReadSpec, WriteSpec
-from hwm_magics.errors import LoadCancelled, QueryError, SourceConnectionError, SourceError
+from hwm_magics.errors import (
+    IncompleteReadError,
+    LoadCancelled,
+    QueryError,
+    SourceConnectionError,
+    SourceError,
+)
 from hwm_magics.sources.base import SourceRequest
 from hwm_magics.sources.dialects.tsql import TSql
 from hwm_magics.sources.factory import open_source
@@ -308,8 +314,9 @@ def test_an_error_does_not_wait_for_a_part_that_the_server_is_still_busy_with(ta
     assert (readers(), sessions(table)) == ([], 0)
 
 
-def test_a_connection_that_ends_fails_the_load(table, settings, tmp_path):
-    made = Load(settings, tmp_path, partition={"column": "id", "count": 4})
+@pytest.mark.parametrize("parts", [4, 40], ids=["while all parts read", "before some have begun"])
+def test_when_the_connection_that_holds_the_snapshot_ends_the_load_fails(table, settings, tmp_path, parts):
+    made = Load(settings, tmp_path, partition={"column": "id", "count": parts})
     made.run()
     version = made.version()
     with table.connect() as connection:
@@ -324,7 +331,7 @@ def test_a_connection_that_ends_fails_the_load(table, settings, tmp_path):
             ).fetchall()
             assert killed == [(True,)]
 
-    with pytest.raises(SourceConnectionError):
+    with pytest.raises((SourceConnectionError, IncompleteReadError), match=r"holds the snapshot|terminat"):
         made.at_mid_read(kill)
     assert (made.version(), readers()) == (version, [])
     assert made.run().rows_written == ROWS

@@ -56,9 +56,20 @@ def test_stopping_ends_the_thread_and_may_be_repeated():
     assert list(ahead) == []
 
 
-def test_stopping_before_the_first_item_reads_none():
-    made = []
-    ahead = Ahead(made.append(number) for number in range(3))
+def test_the_first_item_is_made_before_anybody_asks_for_it():
+    made = threading.Event()
+
+    def items():
+        made.set()
+        yield 1
+
+    ahead = Ahead(items())
+    assert made.wait(10)
+    assert list(ahead) == [1]
+
+
+def test_stopping_before_anything_was_taken_ends_the_thread_and_gives_nothing():
+    ahead = Ahead(iter(range(3)))
     ahead.stop()
+    assert "hwm-read" not in {thread.name for thread in threading.enumerate()}
     assert list(ahead) == []
-    assert made == []
