@@ -22,8 +22,8 @@ TOGETHER = (
 )
 """Folders and files whose tests share what takes seconds to start, as a JupyterLab."""
 
-LONG = ("tests/spark/test_connect.py", "tests/spark/test_cluster.py")
-"""Tests of minutes, with sessions of their own: last of all they would be waited for by idle processes."""
+LONG = ("tests/spark/test_connect.py", "tests/spark/test_cluster.py", "tests/model/")
+"""Single tests of up to minutes, with sessions of their own or none: last of all they would be waited for."""
 
 
 class Together(LoadScopeScheduling):

@@ -48,7 +48,10 @@ def shared_session() -> SparkSession:
 
 
 def forget_names(session: SparkSession) -> None:
-    """Drop all schemas but the default one: names of one test must not meet another."""
+    """Drop all schemas but the default one, and all tables: names of one test must not meet another."""
     for row in session.sql("SHOW SCHEMAS").collect():
         if row[0] != "default":
             session.sql(f"DROP SCHEMA {quote(row[0])} CASCADE").collect()
+    for row in session.sql("SHOW TABLES IN default").collect():
+        if not row["isTemporary"]:
+            session.sql(f"DROP TABLE default.{quote(row['tableName'])}").collect()
