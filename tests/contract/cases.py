@@ -5,12 +5,9 @@ A new engine that writes Delta tables on disk is one more subclass of :class:`Di
 
 from __future__ import annotations
 
-import atexit
-import functools
 import json
 import os
 import shutil
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -446,14 +443,6 @@ class DiskCase(Case):
         shutil.rmtree(self._folder(path))
 
 
-@functools.cache
-def _kept() -> Path:
-    """Where the tables are kept that tests begin with; gone when the process ends."""
-    folder = tempfile.mkdtemp()
-    atexit.register(shutil.rmtree, folder)
-    return Path(folder)
-
-
 class PandasCase(DiskCase):
     """The pandas engine."""
 
@@ -471,7 +460,7 @@ class SparkCase(DiskCase):
 
     def begin(self, name: str, load: Callable[[], object]) -> None:
         """Spark takes a second for a load that it has done before: its table is loaded once, and copied."""
-        kept = _kept() / name
+        kept = self.root.parents[1] / "begun" / name
         if kept.exists():
             shutil.copytree(kept, self._folder("orders"), dirs_exist_ok=True)
             return
