@@ -12,6 +12,7 @@ SESSIONS = max(1, (os.cpu_count() or 1) // 4)
 its tests share one, and another only where there are cores for it."""
 
 SPARK = ("tests/spark/", "tests/sqlserver/test_spark.py")
+"""Where tests ask for the session by its fixture; elsewhere their names tell."""
 
 TOGETHER = (
     "tests/browser/",

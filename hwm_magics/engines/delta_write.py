@@ -135,14 +135,14 @@ def _hardly_repeated(first: pa.RecordBatch, group: int) -> tuple[str, ...]:
     """
     if first.num_rows < _LOOKED_AT // 2:
         return ()
-    import pyarrow.types as kinds
+    import pyarrow as pa
 
     sample, values = first.slice(0, _LOOKED_AT), group / 2
     met = values * -math.expm1(-sample.num_rows / values)
     return tuple(
         field.name
         for field, column in zip(sample.schema, sample.columns, strict=True)
-        if not kinds.is_nested(field.type) and len(column.unique()) > met
+        if not pa.types.is_nested(field.type) and len(column.unique()) > met
     )
 
 

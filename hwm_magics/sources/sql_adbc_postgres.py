@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from hwm_magics.connections.secrets import scrub_url
 from hwm_magics.core.statement import Statement
-from hwm_magics.errors import SourceError
+from hwm_magics.errors import SourceConnectionError, SourceError
 from hwm_magics.sources import adbc
 from hwm_magics.sources.ahead import Ahead
 from hwm_magics.sources.dialects.postgres import Postgres, numeric_name
@@ -138,9 +138,9 @@ class AdbcPostgres:
             adbc.execute(self.connection, _BEGIN + self._adopted() + zone)
         except adbc.ERRORS as error:
             if self.snapshot and getattr(error, "sqlstate", None) in _NO_SNAPSHOT:
-                raise incomplete(
-                    f"reading from {self.place}",
-                    "the connection that holds the snapshot of all parts has ended",
+                raise SourceConnectionError(
+                    f"reading from {self.place}: the snapshot of all parts is gone, as its connection was lost",
+                    hint="run the load again",
                 ) from error
             raise self._failure(error, "reading from") from error
         self._inside = True

@@ -86,16 +86,11 @@ def spec(request):
     return SPECS[request.param]
 
 
-def name_of(spec):
-    """Its name among the modes."""
-    return next(name for name, each in SPECS.items() if each is spec)
-
-
 @pytest.fixture
 def loaded(case, bench, db, spec):
     """A target with a load, and newer rows in the source."""
     db.insert(a_row(db, 1), a_row(db, 2))
-    case.begin(f"two rows, {name_of(spec)}", lambda: bench.load(spec))
+    case.begin(f"two rows, {spec.write.mode} {spec.write.keys}", lambda: bench.load(spec))
     db.advance(30 * MINUTE)
     db.insert(a_row(db, 3), a_row(db, 4))
 
@@ -270,7 +265,9 @@ FAILPOINTS = (
 def test_a_crash_at_any_place_costs_nothing(case, sources, db, spec, first, place):
     db.insert(*(a_row(db, number) for number in range(5)))
     if not first:
-        case.begin(f"five rows, {name_of(spec)}", lambda: Bench(case.engine, sources).load(spec))
+        case.begin(
+            f"five rows, {spec.write.mode} {spec.write.keys}", lambda: Bench(case.engine, sources).load(spec)
+        )
         db.advance(30 * MINUTE)
         db.insert(*(a_row(db, number) for number in range(5, 10)))
 
