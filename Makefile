@@ -17,6 +17,12 @@ AIRFLOW_PACKAGES := apache-airflow-core==$(AIRFLOW_VERSION) apache-airflow-provi
 SCHEDULER := .venv-scheduler
 SCHEDULER_VERSION := 2.12.1
 
+# Installs into an environment. uv takes seconds where pip takes minutes; where it is not to be had, or can't reach the
+# index that pip is set to, pip does it. It compiles modules as pip does: tests may be told not to keep what they compile.
+UV := $(VENV)/.stamp-uv
+install = $(PY) -m uv pip install -q --compile-bytecode --python $(1)/bin/python $(2) || \
+  $(1)/bin/python -m pip install -q $(2)
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv servers jars airflow scheduler moto demo test quick lint types bench docs notebooks clean
@@ -67,11 +73,9 @@ jars: $(FULL_STAMP)
 # Airflow pins what it lives with, so it has an environment of its own; the tests read exported DAGs with it.
 airflow: $(AIRFLOW)/.stamp-$(AIRFLOW_VERSION)
 
-# uv finds the versions in seconds, pip in minutes; where uv can't reach the index that pip is set to, pip does it.
 $(AIRFLOW)/.stamp-$(AIRFLOW_VERSION): $(FULL_STAMP)
 	$(PY) -m venv --clear $(AIRFLOW)
-	$(VENV)/bin/uv pip install -q --python $(AIRFLOW)/bin/python $(AIRFLOW_PACKAGES) || \
-	  $(AIRFLOW)/bin/pip install -q $(AIRFLOW_PACKAGES)
+	$(call install,$(AIRFLOW),$(AIRFLOW_PACKAGES))
 	@touch $@
 
 # Jupyter Scheduler pins an old croniter, and would put itself into the JupyterLab of the browser tests.
@@ -79,8 +83,7 @@ scheduler: $(SCHEDULER)/.stamp-$(SCHEDULER_VERSION)
 
 $(SCHEDULER)/.stamp-$(SCHEDULER_VERSION): $(FULL_STAMP)
 	$(PY) -m venv --clear $(SCHEDULER)
-	$(VENV)/bin/uv pip install -q --python $(SCHEDULER)/bin/python jupyter-scheduler==$(SCHEDULER_VERSION) || \
-	  $(SCHEDULER)/bin/pip install -q jupyter-scheduler==$(SCHEDULER_VERSION)
+	$(call install,$(SCHEDULER),jupyter-scheduler==$(SCHEDULER_VERSION))
 	@touch $@
 
 # A server that speaks S3's protocol; it wants older packages than ours.
@@ -88,8 +91,7 @@ moto: $(MOTO)/.stamp
 
 $(MOTO)/.stamp: $(FULL_STAMP)
 	$(PY) -m venv --clear $(MOTO)
-	$(VENV)/bin/uv pip install -q --python $(MOTO)/bin/python $(MOTO_PACKAGES) || \
-	  $(MOTO)/bin/pip install -q $(MOTO_PACKAGES)
+	$(call install,$(MOTO),$(MOTO_PACKAGES))
 	@touch $@
 
 $(PY):
@@ -99,10 +101,14 @@ $(PY):
 	  { echo "$(PYTHON) cannot make environments. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-$(LIGHT_STAMP): pyproject.toml constraints.txt | $(PY)
-	$(PY) -m pip install -q -e '.[jobs]' -c constraints.txt
+$(LIGHT_STAMP): pyproject.toml constraints.txt | $(UV)
+	$(call install,$(VENV),-e '.[jobs]' -c constraints.txt)
 	@touch $@
 
-$(FULL_STAMP): pyproject.toml constraints.txt | $(PY)
-	$(PY) -m pip install -q -e '.[$(EVERYTHING)]' -c constraints.txt
+$(FULL_STAMP): pyproject.toml constraints.txt | $(UV)
+	$(call install,$(VENV),-e '.[$(EVERYTHING)]' -c constraints.txt)
 	@touch $(LIGHT_STAMP) $@
+
+$(UV): constraints.txt | $(PY)
+	-$(PY) -m pip install -q uv -c constraints.txt
+	@touch $@

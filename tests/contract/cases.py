@@ -9,15 +9,17 @@ import json
 import os
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
+import pytest
 from contract.frames import PandasFrames, SparkFrames
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
+from fakes.builders import a_spec
 from fakes.engine import FakeEngine, FakeLake, FakeTable, Version
 from fakes.spark import forget_names, shared_session
 
@@ -481,12 +483,6 @@ class SparkCase(DiskCase):
         if rows:
             self.append(*rows, path=path)
 
-    def _commits(self, path: str) -> list[Path]:
-        commits = super()._commits(path)
-        for commit in commits:  # Hadoop's checksum would find out whoever tampers with the file
-            commit.with_name(f".{commit.name}.crc").unlink(missing_ok=True)
-        return commits
-
     def close(self) -> None:
         forget_names(shared_session())
 
@@ -498,3 +494,22 @@ class HeldRowsCase(SparkCase):
 
 
 CASES: dict[str, type[Case]] = {"fake": FakeCase, "pandas": PandasCase, "spark": SparkCase}
+
+
+def each(name: str, values: Collection[Any], on_spark: Collection[Any]) -> pytest.MarkDecorator:
+    """All values with each engine, but with Spark, whose loads take seconds, only those that differ there.
+
+    Args:
+        name: The test's argument. A spec is made of its mode.
+        values: What it is given.
+        on_spark: Those of them that Spark is given.
+    """
+    return pytest.mark.parametrize(
+        ("case", name),
+        [
+            pytest.param(engine, a_spec(value) if name == "spec" else value, id=f"{engine}-{value}")
+            for engine in CASES
+            for value in (on_spark if engine == "spark" else values)
+        ],
+        indirect=["case"],
+    )

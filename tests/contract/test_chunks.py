@@ -6,7 +6,7 @@ import threading
 from datetime import timedelta
 
 import pytest
-from contract.cases import in_order
+from contract.cases import each, in_order
 from fakes.builders import COLUMNS, a_spec
 from fakes.workspace import Bench
 
@@ -18,12 +18,6 @@ MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 QUICK = pytest.mark.parametrize("case", ["fake", "pandas"], indirect=True)
 """For what does not depend on how an engine writes: a commit of Spark's takes seconds."""
-
-
-def each(modes, of_spark):
-    """Engines and modes, with Spark in one mode only."""
-    pairs = [(case, mode) for case in ("fake", "pandas") for mode in modes] + [("spark", of_spark)]
-    return pytest.mark.parametrize(("case", "mode"), pairs, indirect=["case"])
 
 
 def a_chunked(mode="append", **more):
@@ -58,7 +52,7 @@ class Breaking:
         return source
 
 
-@each(["append", "upsert"], of_spark="append")
+@each("mode", ["append", "upsert"], on_spark=["append"])
 def test_a_first_load_in_chunks_makes_a_commit_of_each_window_that_has_rows(case, bench, db, sources, mode):
     # The first window ends a whole step above the lowest value, and the rows at a border tie.
     fill(db, 600, 570, 540, 540, 539, 10, 0, 0)
@@ -84,7 +78,7 @@ def test_a_first_load_in_chunks_makes_a_commit_of_each_window_that_has_rows(case
     assert case.rows() == expected
 
 
-@each(["append", "upsert", "append_once"], of_spark="upsert")
+@each("mode", ["append", "upsert", "append_once"], on_spark=["upsert"])
 def test_a_first_load_that_broke_off_goes_on_where_it_was(case, bench, db, sources, mode):
     fill(db, *range(235, -1, -15))
     db.insert({"id": 100, "u": None, "v": "null"})

@@ -7,12 +7,14 @@ import os
 import threading
 
 import pytest
-from contract.cases import CASES, DiskCase
+from contract.cases import CASES, DiskCase, SparkCase
 from deltalake import DeltaTable
 from fakes.builders import COLUMNS, a_spec
 from fakes.workspace import Bench
 
+from hwm_magics.core.decided import MANY_SMALL_FILES
 from hwm_magics.core.observed import Existence
+from hwm_magics.engines import spark_execute
 from hwm_magics.engines.local_catalog import FOLDER, LocalCatalog
 from hwm_magics.errors import BlockedError, CommitError, ConfigError, TargetUnknownError
 
@@ -190,13 +192,17 @@ def test_a_lake_that_moved_keeps_its_names(tmp_path):
 
 
 @pytest.mark.slow
-def test_small_files_are_compacted_where_asked_and_the_mark_stays(case, bench, db):
+def test_small_files_are_compacted_where_asked_and_the_mark_stays(case, bench, db, monkeypatch):
     spec = a_spec(optimize_write=True)
-    for number in range(24):
+    loads = MANY_SMALL_FILES + 4
+    if isinstance(case, SparkCase):  # so many loads would take a minute there
+        monkeypatch.setattr(spark_execute, "MANY_SMALL_FILES", 4)
+        loads = 6
+    for number in range(loads):
         db.insert(a_row(db, number))
         db.advance(db.stamp().resolution * 10**9)
         assert bench.load(spec).warnings == ()
-    assert len(case.rows()) == 24
+    assert len(case.rows()) == loads
     operations = [text for text in case.log_texts() if '"OPTIMIZE"' in text]
     assert operations
     assert bench.load(spec).status == "nothing_new"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from contract.cases import in_order
+from contract.cases import each, in_order
 from fakes.builders import COLUMNS, a_spec
 from fakes.source import START, FakeDatabase
 
@@ -15,6 +15,7 @@ from hwm_magics.errors import CommitError, LoadCancelled, QueryError, SchemaMism
 
 MINUTE = timedelta(minutes=1)
 NO_LAG = CursorSpec("u", lag=timedelta(0))
+MODES = ("append", "upsert", "overwrite")
 
 
 def a_row(db, number=1, text="a", ago=timedelta(0)):
@@ -444,9 +445,7 @@ def test_a_backfill_spares_rows_without_a_cursor_value(case, bench, db):
 # --- What writes nothing ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "spec", [a_spec(), a_spec("upsert"), a_spec("overwrite")], ids=["append", "upsert", "overwrite"]
-)
+@each("spec", MODES, on_spark=["append", "overwrite"])
 @pytest.mark.parametrize("loaded", [False, True], ids=["first run", "later"])
 def test_a_dry_run_reads_and_writes_nothing(case, bench, db, sources, spec, loaded):
     db.insert(a_row(db, 1))
@@ -472,10 +471,8 @@ def test_a_dry_run_finds_rows_that_do_not_fit(case, bench, db):
         bench.load(bad, dry_run=True)
 
 
-@pytest.mark.parametrize(
-    "spec", [a_spec(), a_spec("upsert"), a_spec("overwrite")], ids=["append", "upsert", "overwrite"]
-)
 @pytest.mark.parametrize("batches", [0, 1, 2])
+@each("spec", MODES, on_spark=["upsert"])
 def test_a_source_that_breaks_while_it_is_read_leaves_nothing(case, bench, db, sources, spec, batches):
     db.insert(*(a_row(db, number) for number in range(6)))
     sources.settings = {"break_after": batches}
@@ -494,10 +491,8 @@ def test_a_source_that_breaks_while_it_is_read_leaves_nothing(case, bench, db, s
     assert (case.version(), case.rows()) == (version, rows)
 
 
-@pytest.mark.parametrize(
-    "spec", [a_spec(), a_spec("upsert"), a_spec("overwrite")], ids=["append", "upsert", "overwrite"]
-)
 @pytest.mark.parametrize("seen", [1, 2, 3])
+@each("spec", MODES, on_spark=["append"])
 def test_a_cancel_leaves_nothing(case, bench, db, spec, seen):
     import threading
 

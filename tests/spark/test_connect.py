@@ -18,7 +18,7 @@ CHOSEN = {
         "test_a_new_column_is_added_and_is_null_in_older_rows[spark-append]",
         "test_a_transform_may_drop_rows_and_add_columns[spark]",
     ),
-    "test_chunks.py": ("test_a_first_load_that_broke_off_goes_on_where_it_was[spark-upsert]",),
+    "test_chunks.py": ("test_windows_of_which_nothing_is_left_move_the_mark_all_the_same[spark]",),
     "test_detection.py": (
         "test_nothing_there_is_absent_with_evidence[spark]",
         "test_what_is_neither_a_table_nor_its_absence_is_unknown_and_stays_untouched[spark-foreign files]",
@@ -41,7 +41,7 @@ CHOSEN = {
         "test_rows_that_commit_late_are_loaded_and_counted_with_their_lateness[spark]",
         "test_an_upsert_keeps_the_latest_version_of_each_row[spark]",
         "test_a_backfill_replaces_its_window_and_nothing_else[spark]",
-        "test_a_cancel_leaves_nothing[spark-2-append]",
+        "test_a_cancel_leaves_nothing[spark-append-2]",
     ),
 }
 """A case of each kind of behaviour of the engine: all 370 take a quarter of an hour there, most of it the way
