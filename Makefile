@@ -17,11 +17,13 @@ AIRFLOW_PACKAGES := apache-airflow-core==$(AIRFLOW_VERSION) apache-airflow-provi
 SCHEDULER := .venv-scheduler
 SCHEDULER_VERSION := 2.12.1
 
-# Installs into an environment. uv takes seconds where pip takes minutes; where it is not to be had, or can't reach the
-# index that pip is set to, pip does it. It compiles modules as pip does: tests may be told not to keep what they compile.
 UV := $(VENV)/.stamp-uv
-install = $(PY) -m uv pip install -q --compile-bytecode --python $(1)/bin/python $(2) || \
-  $(1)/bin/python -m pip install -q $(2)
+# Installs into an environment. uv takes seconds where pip takes minutes; where it is not to be had, or can't reach the
+# index that pip is set to, pip does it.
+install = $(PY) -m uv pip install -q --python $(1)/bin/python $(2) || \
+  $(PY) -m pip --python $(1)/bin/python install -q $(2)
+# Hundreds of processes of the tests would each compile every module that they import.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -74,7 +76,7 @@ jars: $(FULL_STAMP)
 airflow: $(AIRFLOW)/.stamp-$(AIRFLOW_VERSION)
 
 $(AIRFLOW)/.stamp-$(AIRFLOW_VERSION): $(FULL_STAMP)
-	$(PY) -m venv --clear $(AIRFLOW)
+	$(PY) -m venv --clear --without-pip $(AIRFLOW)
 	$(call install,$(AIRFLOW),$(AIRFLOW_PACKAGES))
 	@touch $@
 
@@ -82,7 +84,7 @@ $(AIRFLOW)/.stamp-$(AIRFLOW_VERSION): $(FULL_STAMP)
 scheduler: $(SCHEDULER)/.stamp-$(SCHEDULER_VERSION)
 
 $(SCHEDULER)/.stamp-$(SCHEDULER_VERSION): $(FULL_STAMP)
-	$(PY) -m venv --clear $(SCHEDULER)
+	$(PY) -m venv --clear --without-pip $(SCHEDULER)
 	$(call install,$(SCHEDULER),jupyter-scheduler==$(SCHEDULER_VERSION))
 	@touch $@
 
@@ -90,7 +92,7 @@ $(SCHEDULER)/.stamp-$(SCHEDULER_VERSION): $(FULL_STAMP)
 moto: $(MOTO)/.stamp
 
 $(MOTO)/.stamp: $(FULL_STAMP)
-	$(PY) -m venv --clear $(MOTO)
+	$(PY) -m venv --clear --without-pip $(MOTO)
 	$(call install,$(MOTO),$(MOTO_PACKAGES))
 	@touch $@
 
