@@ -77,6 +77,12 @@ def interruptible() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What may pass is tried again as often as it is meant to be, but at once."""
+    monkeypatch.setattr("hwm_magics.jobs.retries.FIRST_WAIT", 0.001)
+
+
 @pytest.fixture(autouse=True)
 def no_session_by_chance(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide this process's Spark session from tests that did not ask for it: `engine: auto` would take it."""

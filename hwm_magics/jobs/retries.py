@@ -89,7 +89,7 @@ class Retried(LoaderAround):
         loader: Who plans and loads.
         times: How often it tries again.
         tell: Told of each attempt that failed, before the wait.
-        first_wait: Seconds before the second attempt.
+        first_wait: Seconds before the second attempt; None for :data:`FIRST_WAIT`.
     """
 
     def __init__(
@@ -98,12 +98,12 @@ class Retried(LoaderAround):
         times: int,
         tell: Callable[[Retry], object] = lambda _retry: None,
         *,
-        first_wait: float = FIRST_WAIT,
+        first_wait: float | None = None,
     ) -> None:
         super().__init__(loader)
         self._times = times
         self._tell = tell
-        self._first_wait = first_wait
+        self._first_wait = FIRST_WAIT if first_wait is None else first_wait
 
     def plan(self, spec: LoadSpec) -> LoadPlan:
         """Plan; see :meth:`hwm_magics.app.Workspace.plan`."""

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import hwm_magics
-from hwm_magics.jobs.retries import Retried
 
 if TYPE_CHECKING:
     from servers import PgDatabase
@@ -95,11 +94,9 @@ class Project:
 
 
 @pytest.fixture
-def project(pg_database, tmp_path, monkeypatch, caplog):
+def project(pg_database, tmp_path, monkeypatch, caplog, impatient):
     """One with three orders, and nothing in its lake; looked through for secrets afterwards."""
     caplog.set_level(logging.DEBUG)
-    # A server that is down is tried again, as it is meant to be, but nobody waits for it here.
-    monkeypatch.setitem(Retried.__init__.__kwdefaults__, "first_wait", 0.001)
     monkeypatch.chdir(tmp_path)
     for name in ("HWM_MAGICS_MODE", "HWM_MAGICS_CONFIG"):
         monkeypatch.delenv(name, raising=False)

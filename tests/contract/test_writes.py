@@ -445,8 +445,8 @@ def test_a_backfill_spares_rows_without_a_cursor_value(case, bench, db):
 # --- What writes nothing ---------------------------------------------------------------------------
 
 
-@each("spec", MODES, on_spark=["append", "overwrite"])
 @pytest.mark.parametrize("loaded", [False, True], ids=["first run", "later"])
+@each("spec", MODES, on_spark=["append", "overwrite"])
 def test_a_dry_run_reads_and_writes_nothing(case, bench, db, sources, spec, loaded):
     db.insert(a_row(db, 1))
     if loaded:

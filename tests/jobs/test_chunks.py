@@ -161,8 +161,8 @@ def test_an_approval_lets_a_first_load_go_on_and_nothing_else(hwm, approved, now
         approval.check(replace(plan, decision=now))
 
 
-def test_a_chunk_that_fails_for_a_moment_is_tried_again_and_the_others_are_not(hwm, fails, monkeypatch):
-    monkeypatch.setattr("hwm_magics.jobs.retries.FIRST_WAIT", 0.001)
+@pytest.mark.usefixtures("impatient")
+def test_a_chunk_that_fails_for_a_moment_is_tried_again_and_the_others_are_not(hwm, fails):
     tried = fails({3, 5}, lambda: SourceConnectionError("connecting to shop: connection refused"))
     done = hwm("run", "--retries", "1")
     assert done.exit_code == 0, done.output

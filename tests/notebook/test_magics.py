@@ -351,6 +351,7 @@ def test_an_edited_hwm_yaml_counts_at_once(shell, project):
 SECRET = "hunter2-Tr0ub4dor"
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_secret_leaves_in_no_output_and_no_error(shell, project, monkeypatch):
     monkeypatch.setenv("SHOP_PASSWORD", SECRET)
     shell(
