@@ -42,7 +42,7 @@ test: servers $(FULL_STAMP) ## Runs lint, types and all tests; installs the serv
 	$(PY) -m pytest -n $(WORKERS) --dist loadgroup
 
 quick: $(FULL_STAMP) ## Runs the fast tests, in under a minute
-	$(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
+	$(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" --hypothesis-profile quick
 
 lint: $(FULL_STAMP) ## Checks style, format and layers
 	$(VENV)/bin/ruff check .

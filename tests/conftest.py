@@ -31,6 +31,7 @@ THOROUGH = frozenset(
 
 # Two cores run tests and servers at once: time says nothing about the code.
 hypothesis.settings.register_profile("hwm", deadline=None)
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=25)
 hypothesis.settings.load_profile("hwm")
 
 

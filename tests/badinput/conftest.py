@@ -16,7 +16,9 @@ import pytest
 import hwm_magics
 
 if TYPE_CHECKING:
-    from servers import PgDatabase
+    from collections.abc import Iterator
+
+    from servers import PgDatabase, PostgresServer
 
 PLANTED = "xK9-planted-Secret-77"
 BASE = """\
@@ -93,8 +95,15 @@ class Project:
                 assert not [secret for secret in self.secrets if secret.encode() in data], path
 
 
+@pytest.fixture(scope="session")
+def source(postgres: PostgresServer) -> Iterator[PgDatabase]:
+    """A database for all tests of a process: making one takes longer than refusing most inputs."""
+    with postgres.new_database() as made:
+        yield made
+
+
 @pytest.fixture
-def project(pg_database, tmp_path, monkeypatch, caplog, impatient):
+def project(source, tmp_path, monkeypatch, caplog, impatient):
     """One with three orders, and nothing in its lake; looked through for secrets afterwards."""
     caplog.set_level(logging.DEBUG)
     monkeypatch.chdir(tmp_path)
@@ -102,22 +111,24 @@ def project(pg_database, tmp_path, monkeypatch, caplog, impatient):
         monkeypatch.delenv(name, raising=False)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: whoever connects is refused
-        server = f"host: {pg_database.host}, port: {pg_database.port}, database: {pg_database.dbname}"
+        server = f"host: {source.host}, port: {source.port}, database: {source.dbname}"
         (tmp_path / "hwm.yaml").write_text(f"""\
 connections:
-  shop: {{type: postgres, {server}, username: {pg_database.user}, password: {pg_database.password}}}
-  wrong_password: {{type: postgres, {server}, username: {pg_database.user}, password: {PLANTED}}}
+  shop: {{type: postgres, {server}, username: {source.user}, password: {source.password}}}
+  wrong_password: {{type: postgres, {server}, username: {source.user}, password: {PLANTED}}}
   host_down: {{type: postgres, host: 127.0.0.1, port: {taken.getsockname()[1]}, database: x, username: y,
     password: {PLANTED}}}
   url_down: {{type: sql, url: "postgresql://y:{PLANTED}@127.0.0.1:{taken.getsockname()[1]}/x"}}
   odbc_down: {{type: odbc, connection_string: "DRIVER={{PostgreSQL Unicode}};SERVER=127.0.0.1;DATABASE=x;UID=y;
     PORT={taken.getsockname()[1]};PWD={PLANTED}"}}
-  odbc_wrong: {{type: odbc, connection_string: "{re.sub("PWD=.*", f"PWD={PLANTED}", pg_database.odbc)}"}}
+  odbc_wrong: {{type: odbc, connection_string: "{re.sub("PWD=.*", f"PWD={PLANTED}", source.odbc)}"}}
   no_file: {{type: sqlite, database: not-there.db}}
   lake: {{type: local, root: ./lake}}
 """)
-        made = Project(tmp_path, pg_database, (pg_database.password, pg_database.superuser_password, PLANTED))
+        made = Project(tmp_path, source, (source.password, source.superuser_password, PLANTED))
         made.run(
+            "DROP SCHEMA public CASCADE",
+            "CREATE SCHEMA public",
             "CREATE TABLE orders (id int, amount numeric(9, 2), updated_at timestamp, price real, at_time time,"
             " tag uuid, flag boolean, doc json, blob bytea, words text)",
             "INSERT INTO orders (id, amount, updated_at, words)"

@@ -6,7 +6,7 @@ import threading
 from datetime import timedelta
 
 import pytest
-from contract.cases import CASES, in_order
+from contract.cases import CASES, each, in_order
 from fakes.builders import a_spec
 from fakes.workspace import Bench
 
@@ -192,10 +192,10 @@ FOREIGN = {
 }
 
 
-@FEW
 @pytest.mark.usefixtures("loaded")
 @pytest.mark.parametrize("place", [*EARLY, "after_read"])
 @pytest.mark.parametrize("what", list(FOREIGN))
+@each("spec", ["append", "upsert"], on_spark=["append"])
 def test_what_others_commit_meanwhile_stays_and_so_does_the_load(case, sources, db, spec, place, what):
     Bench(case.engine, sources, once_at(place, lambda: FOREIGN[what](case, db))).load(spec)
     mine = [row for row in case.rows() if row["v"] != "theirs"]
