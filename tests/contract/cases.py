@@ -19,7 +19,6 @@ import pyarrow as pa
 import pytest
 from contract.frames import PandasFrames, SparkFrames
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
-from fakes.builders import a_spec
 from fakes.engine import FakeEngine, FakeLake, FakeTable, Version
 from fakes.spark import forget_names, shared_session
 
@@ -496,20 +495,23 @@ class HeldRowsCase(SparkCase):
 CASES: dict[str, type[Case]] = {"fake": FakeCase, "pandas": PandasCase, "spark": SparkCase}
 
 
-def each(name: str, values: Collection[Any], on_spark: Collection[Any]) -> pytest.MarkDecorator:
+def each(
+    name: str, values: Collection[str] | Mapping[str, Any], on_spark: Collection[str]
+) -> pytest.MarkDecorator:
     """All values with each engine, but with Spark, whose loads take seconds, only those that differ there.
 
     Args:
-        name: The test's argument. A spec is made of its mode.
-        values: What it is given.
-        on_spark: Those of them that Spark is given.
+        name: The test's argument.
+        values: What it is given, by name where it is no name itself.
+        on_spark: The names of those that Spark is given.
     """
+    named = values if isinstance(values, Mapping) else {value: value for value in values}
     return pytest.mark.parametrize(
         ("case", name),
         [
-            pytest.param(engine, a_spec(value) if name == "spec" else value, id=f"{engine}-{value}")
+            pytest.param(engine, named[one], id=f"{engine}-{one}")
             for engine in CASES
-            for value in (on_spark if engine == "spark" else values)
+            for one in (on_spark if engine == "spark" else named)
         ],
         indirect=["case"],
     )

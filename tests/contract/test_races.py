@@ -23,18 +23,19 @@ SPECS = {
     "append_once": a_spec("append_once"),
 }
 EARLY = ("after_handle", "after_clock")
-FEW = pytest.mark.parametrize("spec", ["append", "upsert"], indirect=True)
+TWO = ("append", "upsert")
+FEW = pytest.mark.parametrize("spec", TWO, indirect=True)
 """Where how rows are recognised makes no difference."""
 
 
-def at_each(places, decisive):
+def at_each(places, decisive, modes=tuple(SPECS)):
     """Every mode at every place. Spark takes seconds for each: one mode does, and all at the decisive place."""
     return pytest.mark.parametrize(
         ("case", "spec", "place"),
         [
             pytest.param(engine, mode, place, id=f"{engine}-{mode}-{place}")
             for engine in CASES
-            for mode in SPECS
+            for mode in modes
             for place in places
             if engine != "spark" or mode == "append" or place == decisive
         ],
@@ -166,6 +167,7 @@ def test_of_two_first_runs_one_creates_and_the_other_finds_the_table(case, sourc
     assert case.rows() == everything(db)
 
 
+@each("spec", SPECS, on_spark=TWO)
 @pytest.mark.usefixtures("loaded")
 def test_a_load_that_loses_every_race_says_so_and_writes_nothing(case, sources, db, spec):
     other = Bench(case.engine, sources)
@@ -195,7 +197,7 @@ FOREIGN = {
 @pytest.mark.usefixtures("loaded")
 @pytest.mark.parametrize("place", [*EARLY, "after_read"])
 @pytest.mark.parametrize("what", list(FOREIGN))
-@each("spec", ["append", "upsert"], on_spark=["append"])
+@each("spec", {mode: SPECS[mode] for mode in TWO}, on_spark=["append"])
 def test_what_others_commit_meanwhile_stays_and_so_does_the_load(case, sources, db, spec, place, what):
     Bench(case.engine, sources, once_at(place, lambda: FOREIGN[what](case, db))).load(spec)
     mine = [row for row in case.rows() if row["v"] != "theirs"]
@@ -203,9 +205,8 @@ def test_what_others_commit_meanwhile_stays_and_so_does_the_load(case, sources, 
     assert len(case.rows()) - len(mine) == (1 if what == "append" else 0)
 
 
-@FEW
 @pytest.mark.usefixtures("loaded")
-@pytest.mark.parametrize("place", [*EARLY, "after_read"])
+@at_each([*EARLY, "after_read"], decisive="after_read", modes=TWO)
 def test_rows_that_others_delete_meanwhile_are_not_taken_for_loaded(case, sources, db, spec, place):
     """The load has recognised row 2 already; whoever deletes it then, the load must look again."""
     db.insert({**a_row(db, 5), "u": db.stamp() - 29 * MINUTE})
@@ -216,9 +217,8 @@ def test_rows_that_others_delete_meanwhile_are_not_taken_for_loaded(case, source
     assert len({row["id"] for row in case.rows()}) == len(case.rows())
 
 
-@FEW
 @pytest.mark.usefixtures("loaded")
-@pytest.mark.parametrize("place", [*EARLY, "after_read"])
+@at_each([*EARLY, "after_read"], decisive="after_read", modes=TWO)
 def test_a_restore_meanwhile_makes_the_load_start_again(case, sources, db, spec, place):
     version = case.version()
     other = Bench(case.engine, sources)

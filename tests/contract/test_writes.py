@@ -15,7 +15,7 @@ from hwm_magics.errors import CommitError, LoadCancelled, QueryError, SchemaMism
 
 MINUTE = timedelta(minutes=1)
 NO_LAG = CursorSpec("u", lag=timedelta(0))
-MODES = ("append", "upsert", "overwrite")
+MODES = {mode: a_spec(mode) for mode in ("append", "upsert", "overwrite")}
 
 
 def a_row(db, number=1, text="a", ago=timedelta(0)):
