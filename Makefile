@@ -41,7 +41,7 @@ test: servers $(FULL_STAMP) ## Runs lint, types and all tests; installs the serv
 	$(MAKE) -j 2 --output-sync airflow scheduler moto lint types jars
 	$(PY) -m pytest -n $(WORKERS) --dist loadgroup
 
-quick: $(FULL_STAMP) ## Runs the fast tests, in under a minute
+quick: $(FULL_STAMP) ## Runs the fast tests, in a minute or two
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" --hypothesis-profile quick
 
 lint: $(FULL_STAMP) ## Checks style, format and layers

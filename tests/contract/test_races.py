@@ -167,7 +167,7 @@ def test_of_two_first_runs_one_creates_and_the_other_finds_the_table(case, sourc
     assert case.rows() == everything(db)
 
 
-@each("spec", SPECS, on_spark=TWO)
+@each("spec", SPECS, on_spark=["append"])
 @pytest.mark.usefixtures("loaded")
 def test_a_load_that_loses_every_race_says_so_and_writes_nothing(case, sources, db, spec):
     other = Bench(case.engine, sources)
@@ -284,6 +284,7 @@ def test_a_crash_at_any_place_costs_nothing(case, sources, db, spec, first, plac
     assert case.rows() == everything(db)
 
 
+@each("spec", SPECS, on_spark=TWO)
 def test_every_load_passes_the_seven_places_in_their_order(case, sources, db, spec):
     passed: list[str] = []
     db.insert(a_row(db, 1))
