@@ -34,8 +34,8 @@ SETTINGS = {
     "spark.sql.shuffle.partitions": str(max(2, os.cpu_count() or 2)),
     # A vacuum lists the table's files in so many tasks: 10,000 unless told, minutes on one machine.
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "32",
-    # Commits to local disks otherwise start two dozen processes to read links and set modes of a file and its
-    # .crc, each for milliseconds of which some lie between looking for the commit of another and the rename.
+    # Hadoop reads links and sets modes by starting processes, and for a commit's .crc file by eight more, some
+    # of them between the look for the commit of another and the rename.
     "spark.hadoop.fs.AbstractFileSystem.file.impl": "org.apache.hadoop.fs.local.RawLocalFs",
     # Spark's own default, INT96, is nanoseconds to other readers, and those end in the year 2262.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
