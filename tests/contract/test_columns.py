@@ -220,18 +220,16 @@ LOSES = [
 
 @pytest.mark.parametrize("mode", ["append", "upsert"])
 def test_narrower_types_fit_without_loss(case, sources, bench, mode):
-    names = [f"x{number}" for number in range(len(FITS))]
-    values, kept = ({name: fit[place] for name, fit in zip(names, FITS, strict=True)} for place in (1, 3))
-    types = {name: fit[2] for name, fit in zip(names, FITS, strict=True)}
-    database = FakeDatabase(
-        (*COLUMNS[:2], *(Column(name, fit[0]) for name, fit in zip(names, FITS, strict=True)))
+    sourced, values, types, kept = (
+        {f"x{number}": part for number, part in enumerate(parts)} for parts in zip(*FITS, strict=True)
     )
+    database = FakeDatabase((*COLUMNS[:2], *(Column(*pair) for pair in sourced.items())))
     sources.database = database
-    case.make((*COLUMNS[:2], *(Column(name, type_) for name, type_ in types.items())))
-    nothing = dict.fromkeys(names)
+    case.make((*COLUMNS[:2], *(Column(*pair) for pair in types.items())))
+    nothing = dict.fromkeys(types)
     database.insert({"id": 1, "u": database.stamp(), **values}, {"id": 2, "u": database.stamp(), **nothing})
     bench.load(a_spec(mode))
-    assert [{name: row[name] for name in names} for row in case.rows()] == [kept, nothing]
+    assert [{name: row[name] for name in types} for row in case.rows()] == [kept, nothing]
     assert types.items() <= case.columns().items()
     assert bench.load(a_spec(mode)).rows_written == 0
     database.close()

@@ -37,7 +37,7 @@ COMPILING = (
     " -XX:Tier4CompileThreshold=60000 -XX:Tier4BackEdgeThreshold=160000"
 )
 """Compiling little is sooner ready, for some dozens of loads; of hundreds each takes half as long again. Four times
-the usual thresholds halve what compiling costs and slow nothing down."""
+the usual thresholds nearly halve what the second compiler costs in the first hundred loads."""
 
 JVM = f"-XX:+UseSerialGC -Xmn1g -Djdk.lang.Process.launchMechanism=VFORK {COMPILING}"
 """Much room for what is young: hardly anything of a load survives it. Spark starts processes to set files' modes."""

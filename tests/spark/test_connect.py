@@ -44,7 +44,7 @@ CHOSEN = {
         "test_a_cancel_leaves_nothing[spark-append-2]",
     ),
 }
-"""A case of each kind of behaviour of the engine: all 370 take a quarter of an hour there, most of it the way
+"""A case of each kind of behaviour of the engine: all 255 take many minutes there, most of it the way
 to the server and back. `HWM_TEST_SPARK=connect pytest -k spark tests/contract` runs them all."""
 
 
