@@ -308,13 +308,11 @@ def _observe(
 
 def _has_rows(table: DeltaTable) -> bool | None:
     """From the log where it is sure; by asking for one row where deletion vectors may hide them all."""
-    try:
-        counted = table.count()
-    except Exception:  # noqa: BLE001 - a log without statistics raises; then the data is asked
-        counted = None
-    if counted == 0:
-        return False
-    if counted is not None and "deletionVectors" not in (table.protocol().reader_features or []):
+    if not table.count():
+        # Files without statistics count for nothing.
+        if not table.file_uris():
+            return False
+    elif "deletionVectors" not in (table.protocol().reader_features or []):
         return True
     found = query(table, "SELECT 1 AS one FROM hwm_target LIMIT 1")
     return bool(found.num_rows)

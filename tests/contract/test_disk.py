@@ -239,3 +239,16 @@ def test_a_column_list_that_repeats_a_name_never_reaches_the_disk(case, bench, s
     assert bench.plan(a_spec()).blocker.error == "SchemaMismatchError"
     assert case.state() == before
     database.close()
+
+
+def test_a_table_whose_log_has_no_statistics_is_not_empty(case, bench, db):
+    case.make(COLUMNS, [{"id": 1, "u": None, "v": "a"}])
+    for commit in (case.root / "orders/_delta_log").glob("*.json"):
+        lines = [json.loads(line) for line in commit.read_text().splitlines()]
+        for line in lines:
+            line.get("add", {}).pop("stats", None)
+        commit.write_text("\n".join(map(json.dumps, lines)) + "\n")
+        (commit.parent / f".{commit.name}.crc").unlink(missing_ok=True)
+    assert case.engine.open(a_spec()).state.has_rows is True
+    db.insert(a_row(db))
+    assert bench.plan(a_spec()).decision == "BLOCKED"
