@@ -29,7 +29,7 @@ from hwm_magics.core.query import CursorExpression
 from hwm_magics.engines.base import Progress, RunContext
 from hwm_magics.engines.delta_log import LogReader
 from hwm_magics.engines.delta_open import Address
-from hwm_magics.engines.delta_read import arrow_schema_of, select
+from hwm_magics.engines.delta_read import arrow_schema_of, require_readable, select
 from hwm_magics.engines.delta_sql import bounded, condition
 from hwm_magics.engines.delta_upkeep import DeltaUpkeep
 from hwm_magics.engines.delta_write import Feed, commit, commit_properties, translated, writer_properties
@@ -238,6 +238,8 @@ class Execution:
         parquet = writer_properties(feed.first, partitioned=partitioned)
         merge_schema = bool(self._change.added)
         step = self._write
+        if isinstance(step, MergeRows | ReplaceWindow):
+            require_readable(table)
         if isinstance(step, MergeRows):
             return self._merger(table, reader, step, record, parquet)
         predicate = (
@@ -302,11 +304,12 @@ class Execution:
         table = self._table
         if table is None or self._outcome.status != "loaded":
             return
+        upkeep = DeltaUpkeep(table)
         try:
             if step.z_order:
-                table.optimize.z_order(list(step.z_order))
-            elif DeltaUpkeep(table).files().small >= MANY_SMALL_FILES:
-                table.optimize.compact()
+                upkeep.order(step.z_order)
+            elif upkeep.files().small >= MANY_SMALL_FILES:
+                upkeep.compact()
         except Exception as error:  # noqa: BLE001 - delta-rs raises several classes, and the load has succeeded
             self._outcome.warnings += (
                 f"the load is committed, and optimizing failed: {clean_message(error)}",

@@ -12,6 +12,7 @@ from hwm_magics.core.commit_info import LogEntry
 from hwm_magics.errors import TargetUnknownError, clean_message
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from deltalake import DeltaTable
 
 __all__ = ["LogReader", "parse_commit"]
@@ -61,6 +62,10 @@ class LogReader:
                 f"{name} can't be read: {text}", hint="check the storage and its rights"
             ) from error
         return parse_commit(name, version, raw)
+
+    def file(self, path: str) -> pa.NativeFile:
+        """One of the table's files, for reading from any place."""
+        return self._files.open_input_file(path)
 
     def back_from(self, version: int) -> Iterator[LogEntry]:
         """The commits from ``version`` down to the oldest that the log still has, newest first."""

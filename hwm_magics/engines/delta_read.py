@@ -9,14 +9,15 @@ from hwm_magics.core.cursor import CursorValue, Scalar
 from hwm_magics.core.observed import Column
 from hwm_magics.core.query import CursorExpression
 from hwm_magics.engines.answers import as_highest, one_value
+from hwm_magics.engines.delta_log import LogReader
 from hwm_magics.engines.delta_sql import maximum
-from hwm_magics.errors import QueryError, TargetReadError, clean_message
+from hwm_magics.errors import QueryError, TargetReadError, UnsupportedByEngineError, clean_message
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable
 
-__all__ = ["arrow_schema_of", "columns_of_table", "highest", "query", "scalar", "select"]
+__all__ = ["arrow_schema_of", "columns_of_table", "highest", "query", "require_readable", "scalar", "select"]
 
 
 def columns_of_table(table: DeltaTable) -> tuple[Column, ...]:
@@ -39,10 +40,12 @@ def query(table: DeltaTable, sql: str) -> pa.Table:
     Raises:
         QueryError: DataFusion can't run it.
         TargetReadError: The table's data can't be read.
+        UnsupportedByEngineError: delta-rs would read some of it wrong.
     """
     import pyarrow as pa
     from deltalake import QueryBuilder
 
+    require_readable(table, sql)
     try:
         # Not pa.table(): that imports pandas to look at what it gets.
         found = QueryBuilder().register("hwm_target", table).execute(sql)
@@ -57,6 +60,28 @@ def query(table: DeltaTable, sql: str) -> pa.Table:
             f"reading the target's data failed: {text}",
             hint="a data file may be missing: restore it, or an earlier version of the table",
         ) from error
+
+
+def require_readable(table: DeltaTable, sql: str | None = None) -> None:
+    """Refuse a table of which delta-rs would read values wrong, and write them so where it writes rows anew.
+
+    Args:
+        table: The table.
+        sql: What will be read of it; None where rows may be written anew.
+
+    Raises:
+        UnsupportedByEngineError: It is one.
+    """
+    from hwm_magics.arrow.int96 import misread
+
+    found = misread(table, LogReader(table).file, sql)
+    if found:
+        raise UnsupportedByEngineError(
+            f"{found} holds times as Spark's INT96, and some may lie outside of the years 1678 to 2261, where delta-rs "
+            "reads them wrong",
+            hint="use engine: spark; or let Spark write the table anew, with spark.sql.parquet.outputTimestampType="
+            "TIMESTAMP_MICROS",
+        )
 
 
 def highest(table: DeltaTable, cursor: CursorExpression) -> CursorValue | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from hwm_magics.core.decided import SMALL_FILE
 from hwm_magics.engines.base import TableFiles
+from hwm_magics.engines.delta_read import require_readable
 from hwm_magics.engines.delta_write import translated
 from hwm_magics.errors import StalePlanError
 
@@ -38,10 +39,12 @@ class DeltaUpkeep:
 
     def order(self, columns: tuple[str, ...]) -> None:
         """Write the files anew, ordered by some columns."""
+        require_readable(self._table)
         _done(lambda: self._table.optimize.z_order(list(columns)))
 
     def compact(self) -> None:
         """Write small files together."""
+        require_readable(self._table)
         _done(self._table.optimize.compact)
 
     def vacuum(self, older: timedelta, *, dry_run: bool) -> int:

@@ -6,8 +6,7 @@ import csv as text_csv
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -18,7 +17,7 @@ from hwm_magics.core.file_options import FileOptions
 from hwm_magics.core.manifest import LoadedFile
 from hwm_magics.core.observed import Column
 from hwm_magics.errors import HwmError, QueryError, SchemaMismatchError, clean_message
-from hwm_magics.sources.file_storage import FileStorage
+from hwm_magics.sources.file_storage import FileStorage, asked_at_once
 
 __all__ = ["FileReader", "Layout", "reader_of"]
 
@@ -30,9 +29,10 @@ SAMPLED_BYTES = 1 << 20
 """So many bytes of each."""
 _BLOCK = 4 << 20
 _ROWS = 65_536
-_AT_ONCE = 8
 _EXACT_DIGITS = 15
 _ZONE = re.compile(r"\d:\d.*(?:Z|[+-]\d\d:?(?:\d\d)?)$")
+_SPARK = b"org.apache.spark.version"
+"""What Spark writes into the footers of its files."""
 _LEADING_ZERO = re.compile(r"[+-]?0\d")
 
 
@@ -102,14 +102,6 @@ def _failed(path: str, error: Exception, hint: str) -> QueryError:
     return QueryError(f"{path}: {clean_message(error, 300)}", hint=hint)
 
 
-def _each(work: Callable[[LoadedFile], T], new: Sequence[LoadedFile]) -> list[T]:
-    """Ask each file, some at once: object stores take their time to answer."""
-    if len(new) == 1:
-        return [work(new[0])]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(work, new))
-
-
 def _spread(new: Sequence[LoadedFile]) -> list[LoadedFile]:
     """Some files of all: the first, the last, and some between."""
     if len(new) <= SAMPLED_FILES:
@@ -168,7 +160,7 @@ class CsvReader(FileReader):
                     hint='declare them: read.options.schema: "id BIGINT, name STRING"',
                 )
             return Layout(_declared(self.options.schema), _words(0, (), self.options, ()))
-        headers = _each(self.header, new)
+        headers = asked_at_once(self.header, new)
         names = list(dict.fromkeys(name for header in headers for name in header))
         if self.options.schema:
             declared = [name for name, _ in self.options.schema]
@@ -532,7 +524,11 @@ class ParquetReader(FileReader):
         from pyarrow import parquet
 
         try:
-            return parquet.ParquetFile(self.files.open(one.path))
+            source = self.files.open(one.path)
+            footer = parquet.read_metadata(source)
+            # Nanoseconds end in the year 2262, and Spark keeps none.
+            unit = "us" if _SPARK in (footer.metadata or {}) else None
+            return parquet.ParquetFile(source, metadata=footer, coerce_int96_timestamp_unit=unit)
         except (OSError, pa.ArrowException) as error:
             raise _failed(
                 one.path, error, "its end is missing or it is no Parquet file: write it anew, or move it away"
@@ -544,7 +540,7 @@ class ParquetReader(FileReader):
 
     def layout(self, new: Sequence[LoadedFile], known: Sequence[Column]) -> Layout:
         del known
-        schemas = _each(self._footer, new)
+        schemas = asked_at_once(self._footer, new)
         if self.options.schema or self.options.types:
             raise QueryError(
                 "Parquet files tell their own types", hint="leave read.options.schema and types away"
