@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from hwm_magics import errors, telemetry
 from hwm_magics.connections.spark import SparkConnection
+from hwm_magics.core.by_version import version_mark, version_of
 from hwm_magics.core.cursor import CursorType, CursorValue
 from hwm_magics.core.decided import Decision, LoadPlan, LoadResult, ReadRows
 from hwm_magics.core.intent import Intent, cursor_spec, intend
@@ -22,7 +23,7 @@ from hwm_magics.core.manifest import FileRecord
 from hwm_magics.core.observed import CommitRecord, Existence, LateColumn, TargetState, Watermark
 from hwm_magics.core.plan import continues, moves, plan_load
 from hwm_magics.core.query import CursorExpression, SourceQuery, Way, prepare
-from hwm_magics.core.specs import LoadSpec, ReadSpec
+from hwm_magics.core.specs import LoadSpec, ReadSpec, WriteMode
 from hwm_magics.core.statement import Param
 from hwm_magics.core.steps import Abilities
 from hwm_magics.core.window import looks_back
@@ -419,12 +420,17 @@ class Workspace:
 
     def _source_of(self, plan: LoadPlan) -> Source:
         """The source of a plan: for files, those that it has chosen."""
-        source = self.source(plan.spec)
-        if plan.source is not None and plan.source.files is not None:
+        source, state = self.source(plan.spec), plan.source
+        if state is not None and state.files is not None:
             from hwm_magics.sources.files import FilesSource
 
             if isinstance(source, FilesSource):
-                source.resume(plan.source.files, plan.source.columns)
+                source.resume(state.files, state.columns)
+        if state is not None and state.versions is not None:
+            from hwm_magics.sources.delta_versions import DeltaSource
+
+            if isinstance(source, DeltaSource):
+                source.resume(state.versions)
         return source
 
     def set_watermark(self, spec: LoadSpec, value: str | None) -> CommitRecord:
@@ -445,6 +451,8 @@ class Workspace:
         engine = self.engine(spec)
         if spec.by_files:
             return self._adopt_files(spec, engine, value)
+        if spec.by_versions:
+            return self._adopt_version(spec, engine, value)
         query = self._query(spec)
         cursor = cursor_spec(spec, query) if query else spec.read.cursor
         if cursor is None:
@@ -499,6 +507,32 @@ class Workspace:
         )
         return replace(record, version=engine.set_watermark(spec, record), committed_at=datetime.now(UTC))
 
+    def _adopt_version(self, spec: LoadSpec, engine: Engine, value: str | None) -> CommitRecord:
+        """Count a version of the source as loaded: one that is named, or the newest."""
+        from hwm_magics.sources.delta_versions import DeltaSource
+
+        state = self.existing(spec, "to set a watermark of").state
+        with self.source(spec) as source:
+            if not isinstance(source, DeltaSource):
+                raise UnsupportedByEngineError(
+                    f"the {engine.capabilities.engine} engine has no record of versions",
+                    hint="use engine: pandas",
+                )
+            newest, identity = source.present()
+        number = newest if value is None else _version(value, newest)
+        record = CommitRecord(
+            -1,
+            None,
+            spec.node,
+            str(uuid.uuid4()),
+            "mark",
+            state.seq + 1,
+            watermark=replace(version_mark(number), origin="set"),
+            source=identity,
+            asked_at=self.now(),
+        )
+        return replace(record, version=engine.set_watermark(spec, record), committed_at=datetime.now(UTC))
+
     def _query(self, spec: LoadSpec) -> SourceQuery | None:
         if spec.read.cursor is not None:
             return None
@@ -548,6 +582,15 @@ def _target_values(query: SourceQuery, target: OpenTarget, intent: Intent) -> tu
     return tuple(Param(f"target_{number}", value) for number, value in enumerate(found, 1))
 
 
+def _version(value: str, newest: int) -> int:
+    if not value.isascii() or not value.isdigit() or int(value) > newest:
+        raise CursorColumnError(
+            f"{value!r} is no version of the source, whose newest is {newest}",
+            hint="without a cursor column the watermark is a version; --adopt takes the newest",
+        )
+    return int(value)
+
+
 def _request(
     spec: LoadSpec,
     query: SourceQuery,
@@ -570,6 +613,8 @@ def _request(
         goal=intent.resumes.goal if intent.resumes is not None else None,
         target_columns=target.columns if spec.transform is None else (),
         manifest=target.manifest if going_on else None,
+        since=version_of(intent.before) if spec.by_versions and not intent.first_run else None,
+        compared=spec.write.mode is not WriteMode.APPEND,
         partition=None if abilities.parallel_reads else spec.read.partition,
         looks_back=looks_back(settings, recognisable=spec.recognisable) if settings is not None else None,
     )

@@ -369,12 +369,6 @@ def _check_files(read: Read, write: Write, context: NodeContext) -> None:
     if read.format not in files:
         told = "it is missing" if read.format is None else f"{read.format} is no kind of file"
         context.report((*path, "format"), f"{told}: write csv, json, parquet, delta or orc")
-    if read.format == Format.DELTA and read.cursor is None and write.mode in (None, WriteMode.APPEND):
-        context.report(
-            (*path, "incremental"),
-            "of a Delta table a column must say how new a row is: add incremental: {column: updated_at}; or write "
-            "mode: overwrite, or append_once or upsert with keys",
-        )
     _check_file_options(read, write, (*path, "options"), context)
 
 
@@ -394,6 +388,13 @@ def _check_file_options(read: Read, write: Write, path: Path, context: NodeConte
         name = re.match(r"read\.options\.(\w+)", error.message)
         place = (*path, name[1]) if name else path
         context.report(place, error.message + (f" ({error.hint})" if error.hint else ""))
+        return
+    if read.format == Format.DELTA and "changed" in read.options and options.changed is not Changed.IGNORE:
+        context.report(
+            (*path, "changed"),
+            "of a Delta table there is only changed: ignore, which passes over versions that changed rows; left away, "
+            "they are read again by mode: upsert and append_once, and stop a load in mode: append",
+        )
         return
     if options.changed is Changed.LOAD and write.mode in (None, WriteMode.APPEND):
         context.report(

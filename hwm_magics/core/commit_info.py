@@ -18,6 +18,7 @@ from hwm_magics.core.observed import (
     SourceIdentity,
     Watermark,
 )
+from hwm_magics.core.versions import VERSION_COLUMN
 from hwm_magics.errors import TargetUnknownError
 
 __all__ = [
@@ -374,7 +375,13 @@ def _enough(loads: list[CommitRecord]) -> bool:
         oldest = loads[-1].files
         return oldest is None or oldest.full
     mark = loads[0].watermark
-    if mark is None or mark.value.type.is_time or loads[-1].kind == "mark" or len(loads) >= _MOST_LOADS:
+    if (
+        mark is None
+        or mark.column == VERSION_COLUMN
+        or mark.value.type.is_time
+        or loads[-1].kind == "mark"
+        or len(loads) >= _MOST_LOADS
+    ):
         return True
     return settled(loads) is not None
 

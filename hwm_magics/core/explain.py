@@ -222,10 +222,14 @@ def _in_chunks(plan: LoadPlan) -> str:
 
 def _source(plan: LoadPlan) -> str:
     """What is read, as the sentence names it."""
-    seen = plan.source.files if plan.source is not None else None
-    if seen is None or plan.decision is not Decision.INCREMENTAL or not plan.spec.by_files:
-        return plan.spec.read.label
-    return f"{counted_words(len(seen.new), 'new file')} of {plan.spec.read.label}"
+    label, source = plan.spec.read.label, plan.source
+    if source is None or plan.decision is not Decision.INCREMENTAL or not plan.spec.recorded:
+        return label
+    if source.files is not None:
+        return f"{counted_words(len(source.files.new), 'new file')} of {label}"
+    if source.versions is None or source.versions.whole:
+        return label
+    return f"{counted_words(source.versions.adding, 'new version')} of {label}"
 
 
 def _bounds(plan: LoadPlan) -> str:
@@ -255,7 +259,7 @@ def _facts(plan: LoadPlan, counted: int | None) -> list[tuple[str, str]]:
         facts.append(("Source's clock", str(source.now)))
     if plan.writes:
         facts.append(("Rows expected", _expected(plan, counted)))
-    facts += _files(plan)
+    facts += _files(plan) + _versions(plan)
     if write.keys:
         facts.append(("Keys", ", ".join(write.keys)))
     partitions = target.partition_by or (write.partition_by if plan.step(CreateTable) else ())
@@ -314,6 +318,22 @@ def _files(plan: LoadPlan) -> list[tuple[str, str]]:
     return [("Files", "; ".join(parts))]
 
 
+def _versions(plan: LoadPlan) -> list[tuple[str, str]]:
+    """Which versions of a Delta table are read."""
+    seen = plan.source.versions if plan.source is not None else None
+    if seen is None or not plan.spec.by_versions or plan.decision is Decision.BLOCKED:
+        return []
+    if seen.whole:
+        return [("Versions", f"all rows of version {seen.version}")]
+    told = f"the newest is {seen.version}, and {seen.since} is loaded"
+    if seen.new:
+        added = f"{counted_words(len(seen.new), 'file')}, {size(seen.bytes)}"
+        told += f"; {counted_words(seen.adding, 'version')} between added {added}"
+    if seen.changed:
+        told += f"; {seen.changes}"
+    return [("Versions", told)]
+
+
 def _expected(plan: LoadPlan, counted: int | None) -> str:
     if counted is not None:
         return f"{counted:,}, counted just now"
@@ -365,6 +385,8 @@ def _sides(plan: LoadPlan) -> list[Side]:
         upto = (
             "the files that are new by then"
             if plan.spec.by_files
+            else "the rows that new versions have added by then"
+            if plan.spec.by_versions
             else "up to the highest value there is by then"
         )
         why = plan.reason if not first else f"afterwards, {upto}"
@@ -455,6 +477,7 @@ def plan_to_dict(plan: LoadPlan) -> dict[str, object]:
         else {"number": plan.chunk.number, "left": plan.chunk.left, "goal": str(plan.chunk.goal)},
         "rows": plan.source.count if plan.source else None,
         "files": _files_to_dict(plan),
+        "versions": _versions_to_dict(plan),
         "statements": {side.title: side.sql for side in told.sides},
         "steps": list(told.steps),
         "warnings": list(told.warnings),
@@ -475,4 +498,18 @@ def _files_to_dict(plan: LoadPlan) -> dict[str, object] | None:
         "loaded_before": seen.known,
         "changed": [one.path for one in seen.changed],
         "left_alone": dict(seen.waiting),
+    }
+
+
+def _versions_to_dict(plan: LoadPlan) -> dict[str, object] | None:
+    seen = plan.source.versions if plan.source is not None else None
+    if seen is None or not plan.spec.by_versions:
+        return None
+    return {
+        "newest": seen.version,
+        "loaded": seen.since,
+        "whole": seen.whole,
+        "files": [one.path for one in seen.new],
+        "bytes": seen.bytes,
+        "changed": [one.version for one in seen.changed],
     }

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hwm_magics.core.blocked import Blocked
 from hwm_magics.core.decided import Decision, LoadPlan
 from hwm_magics.core.file_options import Changed, FileOptions
-from hwm_magics.core.manifest import MOST_FILES, FileRecord, FilesSeen, needs_renewal, next_record
+from hwm_magics.core.manifest import MOST_FILES, FileRecord, FilesSeen, next_record, renewal_due, retention
 from hwm_magics.core.words import counted
 
 __all__ = ["record_after", "with_files"]
@@ -64,7 +64,7 @@ def _renews(plan: LoadPlan) -> bool:
     manifest, source = plan.target.manifest, plan.source
     if manifest is None or source is None:
         return False
-    return needs_renewal(manifest, source.asked_at, plan.target.properties)
+    return renewal_due(manifest.named_at, source.asked_at, retention(plan.target.properties))
 
 
 def _check_count(plan: LoadPlan, seen: FilesSeen, warnings: list[str]) -> None:

@@ -1,15 +1,14 @@
-"""What the target alone decides, before the source is asked."""
+"""What the target alone decides: forced loads, its state, its watermark."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from hwm_magics.core.decided import Blocker, Decision
+from hwm_magics.core.decided import Decision
+from hwm_magics.core.intended import Intent, block
 from hwm_magics.core.observed import CommitRecord, Existence, FirstLoad, TargetState, Watermark
 from hwm_magics.core.query import SourceQuery, Way
+from hwm_magics.core.recorded import from_manifest, from_version
 from hwm_magics.core.specs import CursorSpec, FencePolicy, LoadSpec, WriteMode
 from hwm_magics.core.window import Low, low_bound
-from hwm_magics.core.words import counted
 from hwm_magics.errors import CursorColumnError
 
 __all__ = ["Intent", "cursor_spec", "intend", "needs_target_maximum", "replaces_rows"]
@@ -18,37 +17,6 @@ THREE_WAYS = (
     "say what is new in one of three ways: read.incremental {column: …}; a query that compares with "
     "(SELECT MAX(column) FROM {target}); or :watermark in the query. Or use mode: upsert with keys"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """What the target alone decides, before the source is asked.
-
-    Attributes:
-        decision: The decision so far.
-        reason: Why.
-        first_run: Whether the first run's query is meant.
-        low: The low bound of what will be read.
-        before: The watermark before.
-        blocker: Set when BLOCKED.
-        warnings, notes: Sentences.
-        resumes: The first load in chunks that goes on; None when none does.
-    """
-
-    decision: Decision
-    reason: str
-    first_run: bool = False
-    low: Low | None = None
-    before: Watermark | None = None
-    blocker: Blocker | None = None
-    warnings: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    resumes: FirstLoad | None = None
-
-    @property
-    def chunked(self) -> bool:
-        """Whether it is of a first load, which may go on in chunks."""
-        return self.resumes is not None or self.decision is Decision.FIRST_RUN
 
 
 def cursor_spec(spec: LoadSpec, query: SourceQuery) -> CursorSpec | None:
@@ -91,26 +59,22 @@ def intend(spec: LoadSpec, query: SourceQuery, target: TargetState) -> Intent:
     return _blocked_target(spec, target) or _forced(spec, query, target) or _by_state(spec, query, target)
 
 
-def _block(message: str, hint: str, error: str = "BlockedError") -> Intent:
-    return Intent(Decision.BLOCKED, message, blocker=Blocker(message, hint, error))
-
-
 def _blocked_target(spec: LoadSpec, target: TargetState) -> Intent | None:
     if target.existence is Existence.UNKNOWN:
-        return _block(
+        return block(
             f"whether {spec.write.label} exists can't be told: {target.evidence}",
             target.hint or "mend what the evidence names, then plan again",
             "TargetUnknownError",
         )
     if target.unsupported:
-        return _block(
+        return block(
             f"this engine can't write {spec.write.label}: {target.unsupported}",
             "use engine: spark for this table",
             "UnsupportedByEngineError",
         )
     name = spec.write.register_table
     if name and target.registered_as not in (None, target.location):
-        return _block(
+        return block(
             f"{name} is registered already, for {target.registered_as}, and not for {target.location}",
             "choose another register_table, or write to the registered path",
         )
@@ -122,12 +86,12 @@ def _forced(spec: LoadSpec, query: SourceQuery, target: TargetState) -> Intent |
     exists = target.existence is Existence.EXISTS
     if spec.backfill is not None:
         if not exists:
-            return _block(
+            return block(
                 f"a backfill replaces a window of rows, and {write.label} does not exist",
                 "run the load without --backfill: its first run reads everything",
             )
         if cursor_spec(spec, query) is None or query.way is not Way.WINDOW:
-            return _block(
+            return block(
                 "a backfill needs read.incremental: its window is a window of the cursor column",
                 "add read.incremental {column: …}",
             )
@@ -156,14 +120,14 @@ def _one_commit(spec: LoadSpec) -> tuple[str, ...]:
 def _backfill(spec: LoadSpec, query: SourceQuery, target: TargetState) -> Intent:
     keyed = spec.write.mode in (WriteMode.UPSERT, WriteMode.APPEND_ONCE)
     if target.other_nodes and not keyed:
-        return _block(
+        return block(
             f"a backfill in mode {spec.write.mode} replaces all rows of its window, those of "
             f"{', '.join(target.other_nodes)} too",
             "use mode: upsert with keys",
         )
     last = target.last_load
     if last is not None and last.unfinished is not None:
-        return _block(
+        return block(
             f"the first load of {spec.write.label} is unfinished: it has come to {last.watermark}, of "
             f"{last.unfinished.goal}",
             "run the load without --backfill first: it goes on where it was",
@@ -171,7 +135,7 @@ def _backfill(spec: LoadSpec, query: SourceQuery, target: TargetState) -> Intent
     before = _mark(query, target)
     emptied = target.has_rows is False and _rows_changed(target)
     if spec.write.mode is not WriteMode.OVERWRITE and (before is None or emptied):
-        return _block(
+        return block(
             f"{spec.write.label} has no watermark that holds: after a backfill the next load would go on above its "
             "window, and never read what lies below",
             "run the load without --backfill first",
@@ -198,14 +162,14 @@ def _others_lose(target: TargetState) -> tuple[str, ...]:
 def _no_first_run(query: SourceQuery) -> Intent | None:
     if not query.first_run_needs:
         return None
-    return _block(
+    return block(
         f"what a first run should read can't be told: {query.first_run_needs}",
         "add write.first_run_query",
     )
 
 
 def _no_second_run(spec: LoadSpec, query: SourceQuery) -> tuple[str, ...]:
-    if query.way is not Way.PLAIN or spec.write.mode is not WriteMode.APPEND or spec.by_files:
+    if query.way is not Way.PLAIN or spec.write.mode is not WriteMode.APPEND or spec.recorded:
         return ()
     return (f"the next run will be BLOCKED, as nothing says which rows will be new then: {THREE_WAYS}",)
 
@@ -242,11 +206,13 @@ def _by_state(spec: LoadSpec, query: SourceQuery, target: TargetState) -> Intent
             notes=("ties at the boundary and late rows follow the query as written",),
         )
     if spec.by_files:
-        return _from_manifest(spec, target)
+        return from_manifest(spec, target)
+    if spec.by_versions:
+        return from_version(spec, target)
     cursor = cursor_spec(spec, query)
     if cursor is None or query.cursor is None:
         if write.mode is WriteMode.APPEND:
-            return _block(
+            return block(
                 f"{write.label} exists, and nothing says which rows of {spec.read.label} are new", THREE_WAYS
             )
         return Intent(
@@ -257,55 +223,9 @@ def _by_state(spec: LoadSpec, query: SourceQuery, target: TargetState) -> Intent
     return _from_mark(spec, query, cursor, target)
 
 
-_SETTLE_FILES = (
-    "run %hwm_watermark --adopt to count all files that are there now as loaded, or reload with "
-    "--force-first-run"
-)
-
-
-def _from_manifest(spec: LoadSpec, target: TargetState) -> Intent:
-    """Go on where the record of loaded files ends; without it nothing tells which files are new."""
-    write, manifest = spec.write, target.manifest
-    told = "; ".join(event.text for event in target.events[:3])
-    if target.replaced is not None:
-        return _block(
-            f"others replaced all rows of {write.label} since its last load ({told}): whether its files should be "
-            "loaded again can't be told",
-            _SETTLE_FILES,
-        )
-    if manifest is None and target.last_load is not None and target.last_load.files is None:
-        return _block(
-            f"{write.label} holds rows, and its last load (version {target.last_load.version}) did not keep which "
-            "files they are of",
-            _SETTLE_FILES,
-        )
-    if manifest is None:
-        gone = bool(target.seq or target.forgotten or target.last_load is not None)
-        why = (
-            "the log that told which files were loaded has expired"
-            if gone
-            else (f"no load of {spec.node} is recorded in its log")
-        )
-        return _block(
-            f"{write.label} holds rows, and {why}: which files of {spec.read.label} are new can't be told",
-            _SETTLE_FILES,
-        )
-    altered = [event.text for event in target.events if event.effect != "adds"]
-    changes = "; ".join(altered[:3])
-    return Intent(
-        Decision.INCREMENTAL,
-        f"{write.label} is at version {target.version}, which holds {counted(len(manifest.files), 'file')}",
-        warnings=(
-            f"others changed the target since the last load, whose files are not read again: {changes}",
-        )
-        if altered
-        else (),
-    )
-
-
 def _overwrite(spec: LoadSpec, query: SourceQuery, target: TargetState) -> Intent:
     if query.way in (Way.TARGET, Way.PARAMETERS):
-        return _block(
+        return block(
             "mode: overwrite with a query that reads only what is new would keep only the new rows",
             "use mode: append or upsert, or a query that reads everything",
         )
@@ -325,13 +245,13 @@ def _from_mark(spec: LoadSpec, query: SourceQuery, cursor: CursorSpec, target: T
     notes: list[str] = []
     recognisable = spec.recognisable
     if not recognisable and cursor.lag:
-        return _block(
+        return block(
             f"read.incremental.lag looks again at rows that are loaded already, and after the transform "
             f"{spec.transform!r} they can't be recognised",
             "declare write.keys, or set lag: 0",
         )
     if target.created and target.last_load is None and not target.seq:
-        return _block(
+        return block(
             f"{spec.node} created {write.label} and has never loaded it, and others have put rows there: the highest "
             "value there is theirs",
             "run %hwm_watermark --set VALUE with a value below all that should be loaded, or --adopt",
@@ -341,14 +261,14 @@ def _from_mark(spec: LoadSpec, query: SourceQuery, cursor: CursorSpec, target: T
     mark = _mark(query, target)
     if mark is None and target.other_nodes and target.last_load is None:
         if target.seq:
-            return _block(
+            return block(
                 f"{spec.node} has loaded into {write.label}, the log no longer tells how far, and the highest value "
                 f"there may be of {', '.join(target.other_nodes)}",
                 "set the watermark with %hwm_watermark --set VALUE",
             )
         if cursor.initial_value is None:
             others = ", ".join(target.other_nodes)
-            return _block(
+            return block(
                 f"{write.label} was loaded by {others}, and never by {spec.node}: whether {spec.node} continues "
                 "that load or adds another source can't be told",
                 "to continue, give the load its old name, or run %hwm_watermark --adopt; for another source, set "
@@ -368,7 +288,7 @@ def _from_mark(spec: LoadSpec, query: SourceQuery, cursor: CursorSpec, target: T
     if mark is None:
         known = target.last_load or target.replaced
         why = f"no load of {spec.node} is recorded in its log" if known is None else _why_data(target)
-        return _block(
+        return block(
             f"{write.label} holds rows, {why}, and it has no value in "
             f"{query.cursor.label if query.cursor else cursor.column} to continue from",
             "set the watermark with %hwm_watermark --set VALUE, or reload with --force-first-run",
@@ -386,7 +306,7 @@ def _from_mark(spec: LoadSpec, query: SourceQuery, cursor: CursorSpec, target: T
     try:
         low = low_bound(mark, cursor, target.loads, recognisable=recognisable)
     except CursorColumnError as error:
-        return _block(error.message, error.hint or "", "CursorColumnError")
+        return block(error.message, error.hint or "", "CursorColumnError")
     fenced = cursor.fence is FencePolicy.XID
     if write.mode is not WriteMode.APPEND or low.lag or low.inclusive or fenced or mark.origin == "set":
         notes.append(low.promise)
@@ -411,7 +331,7 @@ def _resume(
         return blocked
     mark = _mark(query, target)
     if mark is None:
-        return _block(
+        return block(
             f"the first load of {spec.write.label} is unfinished, others have changed its rows since, and none is "
             "left to go on from",
             "set the watermark with %hwm_watermark --set VALUE, or reload with --force-first-run",
@@ -440,11 +360,11 @@ def _other_cursor(spec: LoadSpec, query: SourceQuery, target: TargetState, colum
     if recorded == label:
         return None
     if column not in {each.name for each in target.columns}:
-        return _block(
+        return block(
             f"{spec.write.label} has no column {column}; the watermark that is recorded there is of {recorded}",
             f"write read.incremental.column: {recorded}, if that is what is meant",
         )
-    return _block(
+    return block(
         f"the recorded watermark is of {recorded}, and the load now uses {label}",
         "run %hwm_watermark --adopt to continue from the target's highest value, or --set VALUE",
     )
@@ -455,7 +375,7 @@ def _others_rows(spec: LoadSpec, target: TargetState) -> Intent | None:
     if target.replaced is None or not _refilled(target):
         return None
     told = "; ".join(event.text for event in target.events[:3])
-    return _block(
+    return block(
         f"others emptied {spec.write.label} and put rows of their own there ({told}): whether what was loaded before "
         "should come again can't be told",
         "run %hwm_watermark --set VALUE with a value below all that should be loaded, or --adopt",
@@ -504,7 +424,7 @@ def _events(spec: LoadSpec, target: TargetState, warnings: list[str]) -> Intent 
     altered = any(event.effect != "adds" and event.operation not in _ONLY_REMOVE for event in target.events)
     append = spec.write.mode is WriteMode.APPEND
     if append and not spec.write.keys and (altered or (not spec.recognisable and _rows_changed(target))):
-        return _block(
+        return block(
             f"others changed the target since the last load ({told}), and without write.keys rows read again "
             "might not be recognised and would double",
             "declare write.keys; or settle the watermark with %hwm_watermark --set VALUE or --adopt",

@@ -22,8 +22,9 @@ __all__ = [
     "LoadedFile",
     "Manifest",
     "added_up",
-    "needs_renewal",
     "next_record",
+    "renewal_due",
+    "retention",
 ]
 
 MOST_FILES = 100_000
@@ -200,11 +201,17 @@ def retention(properties: Mapping[str, str]) -> timedelta:
     return int(found[1]) * _UNITS[found[2].lower()] if found else _RETENTION
 
 
-def needs_renewal(manifest: Manifest, now: datetime | None, properties: Mapping[str, str]) -> bool:
-    """Whether all files should be named again before the log forgets them, though none is new."""
-    if manifest.named_at is None or now is None:
+def renewal_due(named_at: datetime | None, now: datetime | None, kept: timedelta) -> bool:
+    """Whether what is loaded should be named again before the log forgets it, though nothing is new.
+
+    Args:
+        named_at: When a commit named all of it; None when its log does not say.
+        now: This machine's clock.
+        kept: How long the log keeps commits.
+    """
+    if named_at is None or now is None:
         return False
-    return now - manifest.named_at >= min(_WEEK, retention(properties) / 4)
+    return now - named_at >= min(_WEEK, kept / 4)
 
 
 def next_record(

@@ -10,6 +10,7 @@ from typing import Literal
 
 from hwm_magics.core.cursor import CursorType, CursorValue
 from hwm_magics.core.manifest import FileRecord, FilesSeen, Manifest, added_up
+from hwm_magics.core.versions import VersionsSeen
 
 
 class Existence(StrEnum):
@@ -304,6 +305,7 @@ class SourceState:
         warnings: Sentences for the plan.
         asked_at: When it was asked, by this machine's clock; the caller sets it.
         files: For files: which of them will be read, and which are left alone; None for other sources.
+        versions: For a Delta table: its versions, and what those that are not loaded added; None for other sources.
     """
 
     identity: SourceIdentity = field(default_factory=SourceIdentity)
@@ -328,3 +330,4 @@ class SourceState:
     warnings: tuple[str, ...] = ()
     asked_at: datetime | None = None
     files: FilesSeen | None = None
+    versions: VersionsSeen | None = None

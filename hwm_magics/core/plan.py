@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import replace
 
 from hwm_magics.core.blocked import Blocked
+from hwm_magics.core.by_version import with_versions
 from hwm_magics.core.chunks import chunked, misfit
 from hwm_magics.core.cursor import CursorKind, CursorType, CursorValue
 from hwm_magics.core.decided import Blocker, Chunk, Decision, LoadPlan, Window
@@ -98,6 +99,7 @@ def _with_source(
     plan = LoadPlan(spec, target, source, intent.decision, intent.reason, before=intent.before)
     if source.files is not None:
         plan = with_files(plan, source.files, warnings, notes)
+    plan = with_versions(plan, source.versions, warnings, notes)
     if cursor is None or query.cursor is None:
         if spec.write.chunk is not None and intent.decision is Decision.FIRST_RUN:
             raise Blocked(

@@ -238,6 +238,17 @@ class LoadSpec:
         return self.read.path is not None and self.read.cursor is None and self.read.format != "delta"
 
     @property
+    def by_versions(self) -> bool:
+        """Whether the versions of a Delta table tell what is new: no column does, and not all is replaced."""
+        without = self.read.format == "delta" and self.read.path is not None and self.read.cursor is None
+        return without and self.write.mode is not WriteMode.OVERWRITE
+
+    @property
+    def recorded(self) -> bool:
+        """Whether a record of what was loaded, and no column, tells what is new."""
+        return self.by_files or self.by_versions
+
+    @property
     def recognisable(self) -> bool:
         """Whether rows read again can be told from new ones: after a transform, by their keys alone."""
         return self.transform is None or bool(self.write.keys)

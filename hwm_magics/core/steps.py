@@ -196,7 +196,7 @@ def _later(planned: Planned) -> Statement | None:
     if query.way is Way.PLAIN:
         return (
             None
-            if spec.write.mode is WriteMode.APPEND and not spec.by_files
+            if spec.write.mode is WriteMode.APPEND and not spec.recorded
             else _rows(planned, None, first_run=False, nulls=False)
         )
     if plan.after is None or cursor is None:

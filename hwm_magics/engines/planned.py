@@ -77,14 +77,14 @@ def marks_alone(plan: LoadPlan, step: Commit, read: int | None) -> bool:
     """Whether a commit without rows is to carry the mark.
 
     A chunk's mark always is: the next window begins there, whether or not the source had a row left. So is the
-    record of files: one without a row, or without a new one, is loaded all the same.
+    record of files or of a version: one without a row, or without a new one, is loaded all the same.
 
     Args:
         plan: The plan.
         step: Its commit.
         read: Rows that the source sent; None when nobody knows.
     """
-    if step.files is not None:
+    if plan.spec.recorded:
         return True
     if step.watermark is None:
         return False

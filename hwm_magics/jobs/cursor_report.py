@@ -72,6 +72,8 @@ def _without(spec: LoadSpec, query: SourceQuery) -> Remark:
         )
     if spec.by_files:
         return Remark("cursor", "none: the record of loaded files tells which are new")
+    if spec.by_versions:
+        return Remark("cursor", "none: the table's versions tell which rows were added")
     if spec.write.mode is WriteMode.OVERWRITE:
         return Remark("cursor", "none, and mode: overwrite needs none")
     return Remark(

@@ -37,6 +37,8 @@ class SourceRequest:
             up to there.
         target_columns: The target's columns, where the rows are to be of their types: files may not tell them.
         manifest: For files without a cursor column: those that the target holds; None where all are read.
+        since: Of a Delta table without a cursor column: the version that the target holds; None where all is read.
+        compared: Whether rows read again are told by their keys.
         partition: How the rows are to be read in parts through this process; None for one part.
         looks_back: How far below its mark the next load will look again; None where no fence is of use.
     """
@@ -51,6 +53,8 @@ class SourceRequest:
     goal: CursorValue | None = None
     target_columns: tuple[Column, ...] = ()
     manifest: Manifest | None = None
+    since: int | None = None
+    compared: bool = False
     partition: Partition | None = None
     looks_back: timedelta | None = None
 

@@ -1,29 +1,39 @@
-"""A Delta table as a source of the pandas engine: one version of it, read by delta-rs and evaluated by DuckDB."""
+"""A Delta table as a source of the pandas engine: a version of it, or files that versions added."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from hwm_magics.arrow import arrow_type, cast_array, delta_type
+from hwm_magics.arrow.int96 import misread
 from hwm_magics.connections.base import StorageConnection
-from hwm_magics.core.file_options import FileOptions
-from hwm_magics.core.observed import SourceIdentity
 from hwm_magics.core.specs import ReadSpec
-from hwm_magics.errors import ConfigError, HwmError, QueryError, SourceConnectionError, clean_message
+from hwm_magics.core.versions import DataFile, VersionsSeen
+from hwm_magics.errors import ConfigError, HwmError, QueryError, clean_message
+from hwm_magics.sources.delta_versions import (
+    DeltaSource,
+    TableVersion,
+    delta_options,
+    identity_of,
+    newest_of,
+    open_table,
+)
+from hwm_magics.sources.file_storage import FileStorage, open_storage
 from hwm_magics.sources.files_arrow import ArrowFilesDriver, OfFiles, evaluator
-from hwm_magics.sources.sql import SqlSource
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 __all__ = ["open_delta"]
 
+_ROWS = 65_536
 
-def open_delta(storage: StorageConnection, read: ReadSpec) -> SqlSource:
+
+def open_delta(storage: StorageConnection, read: ReadSpec) -> DeltaSource:
     """Open a Delta table at its newest version; every question and the rows are of that version.
 
     Args:
@@ -38,53 +48,46 @@ def open_delta(storage: StorageConnection, read: ReadSpec) -> SqlSource:
     """
     if read.path is None or read.relation is None:
         raise ConfigError("read has no path", hint="write read.path")
-    options = FileOptions.of(read)
-    if others := sorted(set(read.options) - {"timezone"}):
-        raise ConfigError(
-            f"read.options.{others[0]} is for files, and a Delta table has columns and versions of its own",
-            hint="leave it away",
-        )
-    table = _opened(storage, read.path)
-    place = SourceIdentity(
-        f"delta/{table.metadata().id}",
-        text=f"Delta table at {storage.uri(read.path)}, version {table.version()}",
-    )
+    options = delta_options(read, "pandas")
+    table = open_table(storage, read.path)
+    place = identity_of(table, storage.uri(read.path))
     connection = evaluator()
-    dialect = OfFiles("duckdb", place=place)
     driver = DeltaDriver(
-        connection, f"the Delta table {read.path}", connection.close, dialect, view=read.relation, table=table
+        connection,
+        f"the Delta table {read.path}",
+        connection.close,
+        OfFiles("duckdb", place=place),
+        view=read.relation,
+        files=open_storage(storage),
+        table=table,
+        folder=read.path.strip("/"),
+        newest=newest_of(table),
     )
-    return SqlSource(driver, read, options.timezone)
-
-
-def _opened(storage: StorageConnection, path: str) -> DeltaTable:
-    from deltalake import DeltaTable
-    from deltalake.exceptions import TableNotFoundError
-
-    uri = storage.uri(path)
-    try:
-        return DeltaTable(uri, storage_options=dict(storage.storage_options()) or None)
-    except TableNotFoundError:
-        raise QueryError(
-            f"there is no Delta table at {uri}", hint="check read.path and read.format"
-        ) from None
-    except Exception as error:
-        raise SourceConnectionError(
-            f"opening the Delta table at {uri} failed: {clean_message(error)}",
-            hint="check the connection's address and credentials",
-        ) from error
+    return DeltaSource(
+        driver,
+        read,
+        options.timezone,
+        files=driver.files,
+        folder=driver.folder,
+        options=options,
+        table=driver,
+    )
 
 
 @dataclass(slots=True)
 class DeltaDriver(ArrowFilesDriver):
-    """One version of a Delta table under a name of DuckDB's.
+    """One version of a Delta table, or some of its files, under a name of DuckDB's.
 
     Attributes:
-        table: It.
+        table: The table.
+        folder: Its folder below the connection's root.
+        newest: Its version when it was opened.
     """
 
     table: DeltaTable | None = None
-    _types: dict[str, pa.DataType] = field(default_factory=dict, init=False)
+    folder: str = ""
+    newest: TableVersion = field(default_factory=lambda: TableVersion(0))
+    _seen: VersionsSeen | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if self.table is not None:
@@ -93,19 +96,21 @@ class DeltaDriver(ArrowFilesDriver):
                 [pa.field(each.name, arrow_type(delta_type(each.type))) for each in found]
             )
 
-    def _scan(self, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
-        from deltalake import QueryBuilder
+    def stand_for(self, seen: VersionsSeen) -> None:
+        """See :meth:`~hwm_magics.sources.delta_versions.VersionsDriver.stand_for`."""
+        if self.table is not None and seen.whole and self.table.version() != seen.version:
+            self.table.load_as_version(seen.version)
+        self._seen = seen
 
-        if self.table is None or self.describing:
+    def _scan(self, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
+        if self.table is None or self.files is None or self.describing:
             return
-        names = ", ".join('"' + name.replace('"', '""') + '"' for name in wanted.names)
         try:
-            # No condition is handed down: delta-rs would look at statistics, which are cut short.
-            asked = f"SELECT {names} FROM hwm_source"  # noqa: S608 - quoted
-            for raw in QueryBuilder().register("hwm_source", self.table).execute(asked):
-                batch = pa.record_batch(raw)
-                arrays = [cast_array(batch.column(each.name), each.type, each.name) for each in wanted]
-                yield pa.RecordBatch.from_arrays(arrays, schema=wanted)
+            if self._seen is None or self._seen.whole:
+                yield from self._whole(self.table, wanted)
+                return
+            for one in self._seen.new:
+                yield from self._rows_of(self.files, one, wanted)
         except (GeneratorExit, HwmError):
             raise
         except Exception as error:
@@ -114,3 +119,64 @@ class DeltaDriver(ArrowFilesDriver):
                 hint="a data file may be gone: a VACUUM removes those of older versions; run the load again",
             )
             raise self._error from error
+
+    def _whole(self, table: DeltaTable, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """The rows of the table's version."""
+        for raw in self._read(table, wanted):
+            batch = pa.record_batch(raw)
+            arrays = [cast_array(batch.column(each.name), each.type, each.name) for each in wanted]
+            yield pa.RecordBatch.from_arrays(arrays, schema=wanted)
+
+    def _read(self, table: DeltaTable, wanted: pa.Schema) -> Iterator[Any]:
+        from deltalake import QueryBuilder
+
+        files = self.files
+        names = ", ".join('"' + name.replace('"', '""') + '"' for name in wanted.names)
+        # No condition is handed down: delta-rs would look at statistics, which are cut short.
+        asked = f"SELECT {names} FROM hwm_source"  # noqa: S608 - quoted
+        if files is not None and misread(table, lambda path: files.open(f"{self.folder}/{path}"), asked):
+            from pyarrow.dataset import ParquetReadOptions
+
+            options = ParquetReadOptions(coerce_int96_timestamp_unit="us")
+            yield from table.to_pyarrow_dataset(parquet_read_options=options).to_batches(columns=wanted.names)
+        else:
+            yield from QueryBuilder().register("hwm_source", table).execute(asked)
+
+    def _rows_of(self, files: FileStorage, one: DataFile, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """The rows of one file, with the columns of today's table: those that it lacks are NULL."""
+        from pyarrow import parquet
+
+        source = files.open(f"{self.folder}/{one.path}")
+        # Delta Lake's times have microseconds; nanoseconds would end in the year 2262.
+        with parquet.ParquetFile(source, coerce_int96_timestamp_unit="us") as file:
+            there = set(file.schema_arrow.names)
+            held = {name: self.newest.physical.get(name, name) for name in wanted.names}
+            read = [name for name in held.values() if name in there]
+            for batch in file.iter_batches(batch_size=_ROWS, columns=read):
+                arrays = [self._column(batch, each, held[each.name], one) for each in wanted]
+                yield pa.RecordBatch.from_arrays(arrays, schema=wanted)
+
+    def _column(self, batch: pa.RecordBatch, wanted: pa.Field, name: str, one: DataFile) -> pa.Array:
+        if wanted.name in self.newest.partitions:
+            return pa.repeat(_partition_value(dict(one.values).get(name), wanted.type), batch.num_rows)
+        if name not in batch.schema.names:
+            return pa.nulls(batch.num_rows, wanted.type)
+        array = batch.column(name)
+        zoned = pa.types.is_timestamp(wanted.type) and wanted.type.tz is not None
+        if zoned and pa.types.is_timestamp(array.type) and array.type.tz is None:
+            # Parquet's INT96, in which Spark keeps moments, says nothing of a zone: they are UTC.
+            array = array.cast(wanted.type)
+        return cast_array(array, wanted.type, wanted.name)
+
+
+def _partition_value(text: str | None, kind: pa.DataType) -> pa.Scalar:
+    """A partition column's value, from its text in the log.
+
+    Texts are those of Delta's protocol
+    (https://github.com/delta-io/delta/blob/master/PROTOCOL.md#partition-value-serialization).
+    """
+    if text is None or (not text and not pa.types.is_string(kind)):
+        return pa.scalar(None, kind)
+    if pa.types.is_timestamp(kind) and kind.tz is not None and not text.endswith("Z"):
+        return pa.scalar(text).cast(pa.timestamp("us")).cast(kind)
+    return pa.scalar(text).cast(kind)

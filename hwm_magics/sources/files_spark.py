@@ -17,7 +17,7 @@ from hwm_magics.core.file_options import FileOptions
 from hwm_magics.core.manifest import LoadedFile
 from hwm_magics.core.observed import Column, SourceIdentity
 from hwm_magics.core.specs import ReadSpec
-from hwm_magics.errors import ConfigError, QueryError, UnsupportedByEngineError
+from hwm_magics.errors import ConfigError, QueryError, SourceConnectionError, UnsupportedByEngineError
 from hwm_magics.sources.dialects.base import Ask, Dialect
 from hwm_magics.sources.dialects.others import Spark
 from hwm_magics.sources.file_storage import open_storage
@@ -29,7 +29,7 @@ from hwm_magics.spark.failures import condition, first_line
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-__all__ = ["open_files"]
+__all__ = ["FilesDriver", "OfSparkFiles", "frame_of", "open_files", "plain"]
 
 DEFAULTS: Mapping[str, Mapping[str, str]] = {
     # A row that doesn't fit is an error: Spark would turn it into NULLs, and a file whose header differs from
@@ -52,6 +52,8 @@ DEFAULTS: Mapping[str, Mapping[str, str]] = {
 _OURS = frozenset({"schema", "fetch_size", "max_text_size", "settle", "changed", "timezone"})
 _LISTED = frozenset({"csv", "json", "parquet", "orc"})
 _GLOB = re.compile(r"[*?\[\]{}\\]")
+_TRAVELS = frozenset({"versionasof", "timestampasof"})
+"""Options that name one version of a Delta table for good."""
 _PLACES = frozenset({"path", "paths"})
 
 _users: Counter[str] = Counter()
@@ -59,7 +61,7 @@ _lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class _Files(Spark):
+class OfSparkFiles(Spark):
     """Spark SQL over files, whose identity is their place and not a catalog.
 
     Attributes:
@@ -84,7 +86,7 @@ class FilesDriver(SparkDriver):
     """
 
     view: str = ""
-    dialect: Dialect = field(default_factory=lambda: _Files("spark"))
+    dialect: Dialect = field(default_factory=lambda: OfSparkFiles("spark"))
     read: ReadSpec | None = None
     storage: StorageConnection | None = None
 
@@ -97,13 +99,15 @@ class FilesDriver(SparkDriver):
             msg = "files without a storage"
             raise AssertionError(msg)
         if new:
-            frame = _frame(self.session, storage, read, [_uri_of(storage, one.path) for one in new], known)
+            frame = frame_of(
+                self.session, storage, read, [spark_uri(storage, plain(one.path)) for one in new], known
+            )
         else:
             frame = _empty(self.session, known)
-        self._show(frame, read.relation)
+        self.show(frame, read.relation)
         return ("as declared by options.schema" if "schema" in read.options else "as Spark tells them"), ()
 
-    def _show(self, frame: DataFrame, view: str) -> None:
+    def show(self, frame: DataFrame, view: str) -> None:
         """Have the view stand for a frame."""
         with _lock:
             _users[view] += view != self.view
@@ -146,30 +150,43 @@ def open_files(storage: StorageConnection, read: ReadSpec, session: SparkSession
         )
     if read.cursor is None and read.format in _LISTED:
         files = open_storage(storage)
-        dialect = _Files("spark", strong=files.strong)
+        dialect = OfSparkFiles("spark", strong=files.strong)
         place = f"{read.format} files at {files.place}"
         table = FilesDriver(session, place, dialect=dialect, read=read, storage=storage)
         return FilesSource(
             table, read, options.timezone, of_spark=True, files=files, options=options, table=table
         )
+    uri = spark_uri(storage, read.path)
+    if (
+        read.format == "delta"
+        and read.cursor is None
+        and not _TRAVELS & {key.lower() for key in read.options}
+    ):
+        from hwm_magics.sources.delta_spark import open_versions
+
+        with suppress(SourceConnectionError):  # what only Spark can open is read whole
+            return open_versions(storage, read, session)
     if named := sorted({"settle", "changed"} & set(read.options)):
         raise UnsupportedByEngineError(
-            f"read.options.{named[0]}: with a cursor column, and of Delta tables, Spark reads all files that it finds",
+            f"read.options.{named[0]}: with a cursor column Spark reads all files that it finds",
             hint="leave it away, or use engine: pandas",
         )
-    uri = spark_uri(storage, read.path)
     driver = FilesDriver(session, f"{read.format} files at {uri}")
-    driver._show(_frame(session, storage, read, [uri], ()), view)  # noqa: SLF001 - of this module
+    driver.show(frame_of(session, storage, read, [uri], ()), view)
     return SqlSource(driver, read, options.timezone, of_spark=True)
 
 
-def _uri_of(storage: StorageConnection, path: str) -> str:
-    """One file's address. Spark takes some letters of a name for a pattern."""
+def plain(path: str) -> str:
+    """A path of which Spark, which takes some letters for a pattern, takes none so.
+
+    Raises:
+        UnsupportedByEngineError: It has such letters.
+    """
     if _GLOB.search(path):
         raise UnsupportedByEngineError(
             f"{path}: Spark would take its name for a pattern", hint="rename it, or use engine: pandas"
         )
-    return spark_uri(storage, path)
+    return path
 
 
 def _empty(session: SparkSession, known: Sequence[Column]) -> DataFrame:
@@ -186,13 +203,26 @@ def _sql_type(column: Column) -> str:
     )
 
 
-def _frame(
+def frame_of(
     session: SparkSession,
     storage: StorageConnection,
     read: ReadSpec,
     uris: list[str],
     known: Sequence[Column],
 ) -> DataFrame:
+    """Files, or a Delta table, as a frame.
+
+    Args:
+        session: The session that reads them.
+        storage: Where they lie.
+        read: Their format and the reader's options.
+        uris: Their addresses.
+        known: The target's columns, whose types count where files don't tell.
+
+    Raises:
+        ConfigError: An option can't be used.
+        QueryError: They can't be read.
+    """
     reach = "" if isinstance(storage, LocalConnection) else hand_over(storage, session)
     uri = uris[0] if len(uris) == 1 else f"{len(uris):,} places, {uris[0]} the first"
     given = {key: str(value) for key, value in read.options.items() if key not in _OURS}

@@ -425,7 +425,11 @@ class TestRules:
     @pytest.mark.parametrize(
         ("given", "path", "words"),
         [
-            ("path: t, format: delta", "read.incremental", "a column must say how new a row is"),
+            (
+                "path: t, format: delta, options: {changed: error}",
+                "read.options.changed",
+                "of a Delta table there is only changed: ignore",
+            ),
             ("path: '*.csv', options: {settle: soon}", "read.options.settle", "is no duration"),
             (
                 "path: '*.csv', options: {changed: maybe}",

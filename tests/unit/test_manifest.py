@@ -9,7 +9,15 @@ import pytest
 
 from hwm_magics.core.commit_info import LogEntry, decode, encode, walk
 from hwm_magics.core.file_options import FileOptions, declared
-from hwm_magics.core.manifest import FileRecord, FilesSeen, LoadedFile, added_up, needs_renewal, next_record
+from hwm_magics.core.manifest import (
+    FileRecord,
+    FilesSeen,
+    LoadedFile,
+    added_up,
+    next_record,
+    renewal_due,
+    retention,
+)
 from hwm_magics.core.observed import CommitRecord
 from hwm_magics.core.specs import ReadSpec
 from hwm_magics.errors import ConfigError, TargetUnknownError
@@ -67,7 +75,7 @@ def test_all_are_named_again_each_day_or_sooner_where_the_log_is_short_lived():
 )
 def test_without_new_files_all_are_named_again_before_the_log_forgets_them(age, properties, due):
     manifest = added_up([(FileRecord((file(1),), full=True, count=1), NOW)])
-    assert needs_renewal(manifest, NOW + age, properties) is due
+    assert renewal_due(manifest.named_at, NOW + age, retention(properties)) is due
 
 
 def test_a_sum_without_its_beginning_is_none():
