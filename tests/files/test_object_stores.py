@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable, write_deltalake
 from servers import missing
 
 import hwm_magics
@@ -122,3 +123,43 @@ def test_parquet_files_are_read_from_their_ends_and_young_ones_wait(server, stor
     whole["read"]["incremental"] = {"column": "at"}
     assert hwm_magics.load(whole, **given).rows_written == 2
     assert hwm_magics.load(whole, **given).status == "nothing_new"
+
+
+def test_versions_of_a_table_in_a_bucket_are_loaded_once(server, store):
+    given = {"connections": connections(server, "in"), "engine": "pandas"}
+    load = {
+        "read": {"connection": "landing", "format": "delta", "path": "raw/t"},
+        "write": {"connection": "lake", "path": "t"},
+    }
+    options = {
+        "AWS_ENDPOINT_URL": f"http://{server}",
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_S3_ALLOW_UNSAFE_RENAME": "true",
+    }
+
+    def append(*numbers):
+        rows = pa.table({"id": numbers, "part": [f"a b/{number % 2}%" for number in numbers]})
+        write_deltalake(
+            "s3://landing/in/raw/t", rows, mode="append", partition_by="part", storage_options=options
+        )
+
+    append(1)
+    assert hwm_magics.load(load, **given).rows_written == 1
+    for number in range(2, 6):
+        append(number)
+    DeltaTable("s3://landing/in/raw/t", storage_options=options).optimize.compact()
+    assert hwm_magics.load(load, **given).rows_written == 4
+    assert hwm_magics.load(load, **given).status == "nothing_new"
+    append(6)
+    append(7)
+    DeltaTable("s3://landing/in/raw/t", storage_options=options).create_checkpoint()
+    store.delete_file("landing/in/raw/t/_delta_log/00000000000000000006.json")
+    with pytest.raises(BlockedError, match="no longer tells of version 6, and version 5 was loaded last"):
+        hwm_magics.load(load, **given)
+    found = DeltaTable("s3://landing/lake/t", storage_options=options).to_pyarrow_table()
+    assert sorted(zip(*found.to_pydict().values(), strict=True)) == [
+        (n, f"a b/{n % 2}%") for n in range(1, 6)
+    ]

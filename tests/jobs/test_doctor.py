@@ -9,8 +9,10 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
+from deltalake import write_deltalake
 from fakes import notebooks
 from fakes.notebooks import CONNECTIONS, LOAD_EXT, tagged
 from fakes.shop import ORDERS, PIPELINE, Project
@@ -155,6 +157,15 @@ def test_loads_without_a_cursor_are_told_by_their_way(shop):
         "table: orders", "query: SELECT * FROM orders WHERE id > (SELECT MAX(id) FROM {target})"
     )
     assert "follow it as written" in found(examine(shop.file(query)), "cursor").seen
+    rows = shop.folder / "lake/landing"
+    write_deltalake(rows / "t", pa.table({"id": [1]}))
+    (rows / "a.csv").write_text("id\n1\n")
+    for path, told in (
+        ("landing/t, format: delta", "the table's versions"),
+        ("landing/a.csv", "loaded files"),
+    ):
+        moved = f"read: {{connection: lake, path: {path}}}\nwrite: {{connection: lake, path: copy}}\n"
+        assert told in found(examine(shop.file(moved)), "cursor").seen
 
 
 def test_postgresql_tells_index_and_rows_and_a_refused_login_shows_no_password(shop, pg_database):
