@@ -13,7 +13,7 @@ from servers import SQLITE_DRIVER, PgDatabase, PostgresServer, ServerRoom, requi
 from together import LONG, Together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from mariadb_server import MariaDb
     from pyspark.sql import SparkSession
@@ -98,11 +98,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture, mark in FIXTURE_MARKS.items():
             if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(mark)
-        if "spark" in getattr(item, "fixturenames", ()) or "[spark" in item.name:
+        by_name = "[spark" in item.name
+        if not by_name and item.path.parent.name != "unit" and "spark" in _parameters(item):
+            msg = f"{item.nodeid}: put the engine's parameter first, that is nearest to the function: its name tells "
+            raise pytest.UsageError(msg + "the scheduler and the marks of Spark")
+        if by_name or "spark" in getattr(item, "fixturenames", ()):
             item.add_marker("spark")
             item.add_marker("slow")
         if item.path.parent.name in THOROUGH:
             item.add_marker("slow")
+
+
+def _parameters(item: pytest.Item) -> Collection[object]:
+    return item.callspec.params.values() if hasattr(item, "callspec") else ()
 
 
 @pytest.fixture(scope="session")
