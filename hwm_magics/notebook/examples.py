@@ -147,6 +147,21 @@ write:
 """,
         ),
         (
+            "versions",
+            "what was added to another Delta table, each version once (run the example append first)",
+            """\
+%%hwm_load job
+read:
+  connection: lake
+  format: delta
+  path: raw/order_events
+write:
+  connection: lake
+  path: marts/events
+  mode: append
+""",
+        ),
+        (
             "params",
             "values from the command line, the notebook or the cell",
             """\
