@@ -48,6 +48,11 @@ class Load:
         spec, connections = self._arguments()
         return hwm_magics.load(spec, connections=connections, **options)
 
+    def job(self) -> Any:
+        """The load as a job."""
+        spec, connections = self._arguments()
+        return hwm_magics.job(spec, connections=connections)
+
     def plan(self, **options: Any) -> Any:
         """Plan only."""
         spec, connections = self._arguments()

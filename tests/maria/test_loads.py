@@ -22,6 +22,7 @@ import hwm_magics
 from hwm_magics import cli
 from hwm_magics.core.decided import Window
 from hwm_magics.core.specs import CursorSpec, ReadSpec
+from hwm_magics.errors import LoadCancelled
 from hwm_magics.sources.factory import open_source
 
 # The test server's own zone is two hours ahead of UTC.
@@ -64,6 +65,38 @@ def test_parts_go_by_the_primary_key_only(orders, load):
     assert parts.rows("id") == [(1,), (2,), (3,), (4,)]
     refused = load(table="orders", partition={"column": "amount", "count": 3}, write={"mode": "overwrite"})
     assert refused.plan().decision == "BLOCKED"
+
+
+@pytest.mark.parametrize("driver", ["pymysql", "odbc"])
+@pytest.mark.parametrize(("column", "chunk"), [("changed", "1d"), ("id", 3)])
+def test_a_first_load_in_chunks_goes_on_where_it_broke_off(maria, load, driver, column, chunk):
+    if driver == "odbc":
+        require_odbc_driver(DRIVER)
+    maria.run(
+        ORDERS,
+        "INSERT INTO orders SELECT seq, seq / 100, '2024-06-01' + INTERVAL (seq * 8) HOUR FROM seq_1_to_10",
+    )
+    first = {"first_run": {"chunk": chunk}}
+    made = load(table="orders", incremental={"column": column}, write=first, source={"driver": driver})
+    job = made.job()
+    commits = []
+
+    def breaks(name):
+        commits.extend([name] if name == "before_put" else [])
+        if len(commits) == 3:
+            raise KeyboardInterrupt
+
+    job._loader.failpoint = breaks
+    with pytest.raises(LoadCancelled, match="its first load is committed up to"):
+        job.run()
+    before = made.rows("id")
+    assert 0 < len(before) < 10
+    plan = made.plan()
+    assert plan.decision == "RESUME"
+    resumed = made.run()
+    assert resumed.rows_read == 10 - len(before)
+    assert made.rows("id") == [(number,) for number in range(1, 11)]
+    assert made.run().status == "nothing_new"
 
 
 def test_an_upsert_takes_what_changed(maria, load):
