@@ -9,7 +9,7 @@ from hwm_magics.core.decided import SchemaChange
 from hwm_magics.core.observed import Column
 from hwm_magics.core.specs import SchemaPolicy
 
-__all__ = ["clashes", "compare", "lossless"]
+__all__ = ["clashes", "compare", "lossless", "of_types"]
 
 _INTEGERS = {"byte": 3, "short": 5, "integer": 10, "long": 19}
 _DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
@@ -63,6 +63,23 @@ def clashes(columns: Sequence[Column]) -> tuple[str, ...]:
             )
         seen.setdefault(column.name.lower(), column.name)
     return tuple(dict.fromkeys(told))
+
+
+def of_types(columns: Sequence[Column], names: Sequence[str], types: str) -> tuple[str, ...]:
+    """Which of some columns are of some types.
+
+    Args:
+        columns: All columns.
+        names: Those that are looked at.
+        types: A regular expression of Delta types; "" for none.
+
+    Returns:
+        They, each with its type, in the order of ``names``.
+    """
+    there = {column.name: column.type for column in columns}
+    return tuple(
+        f"{name} ({there[name]})" for name in names if re.fullmatch(types, there.get(name, "") or " ")
+    )
 
 
 def compare(source: Sequence[Column], target: Sequence[Column], policy: SchemaPolicy) -> SchemaChange:

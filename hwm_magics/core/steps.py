@@ -32,7 +32,7 @@ from hwm_magics.core.intent import cursor_spec
 from hwm_magics.core.observed import Column, Existence, SourceState, TargetState
 from hwm_magics.core.partition import Division, divide
 from hwm_magics.core.query import SourceQuery, Way
-from hwm_magics.core.schema import clashes, compare
+from hwm_magics.core.schema import clashes, compare, of_types
 from hwm_magics.core.specs import LoadSpec, NullPolicy, Partition, WriteMode
 from hwm_magics.core.statement import Param, Statement
 from hwm_magics.core.window import low_bound, reached
@@ -48,6 +48,8 @@ class Abilities:
         engine: Its name.
         liquid_clustering: Whether ``cluster_by`` makes a clustered table.
         cluster_fallback: What it does for ``cluster_by`` instead, in words.
+        unfit_partitions: Types of columns that it can't partition a new table by, as a regular expression; "" for
+            none.
         parallel_reads: Whether it reads a source by itself, in parts of its own making.
         held_rows: Of an engine that reads by itself: windows that are known to hold no more rows than this
             come through the driver's process all the same, where they are compared faster.
@@ -56,6 +58,7 @@ class Abilities:
     engine: str = "pandas"
     liquid_clustering: bool = False
     cluster_fallback: str = "the files are z-ordered after a first run or a full reload"
+    unfit_partitions: str = ""
     parallel_reads: bool = False
     held_rows: int = 0
 
@@ -233,8 +236,22 @@ def _check_columns(planned: Planned) -> None:
             f"their columns are: {', '.join(column.name for column in source.columns)}",
             "SchemaMismatchError",
         )
+    if planned.target.existence is Existence.ABSENT:
+        _check_partitions(planned)
     if plan.decision in (Decision.FIRST_RUN, Decision.RESUME) and source.later_columns is not None:
         _check_later(source.columns, source.later_columns)
+
+
+def _check_partitions(planned: Planned) -> None:
+    abilities = planned.abilities
+    unfit = of_types(planned.source.columns, planned.spec.write.partition_by, abilities.unfit_partitions)
+    if unfit:
+        raise Blocked(
+            f"the {abilities.engine} engine can't partition a table by {', '.join(unfit)}: values of the type would be "
+            "written or read wrong",
+            "partition by another column, or cast it in the query; or use engine: spark",
+            "UnsupportedByEngineError",
+        )
 
 
 def _check_later(first: tuple[Column, ...], later: tuple[Column, ...]) -> None:

@@ -26,7 +26,9 @@ from hwm_magics.core.decided import (
 )
 from hwm_magics.core.observed import CommitRecord
 from hwm_magics.core.query import CursorExpression
+from hwm_magics.core.schema import of_types
 from hwm_magics.engines.base import Progress, RunContext
+from hwm_magics.engines.delta_limits import UNFIT_PARTITIONS
 from hwm_magics.engines.delta_log import LogReader
 from hwm_magics.engines.delta_open import Address
 from hwm_magics.engines.delta_read import arrow_schema_of, require_readable, select
@@ -34,7 +36,13 @@ from hwm_magics.engines.delta_sql import bounded, condition
 from hwm_magics.engines.delta_upkeep import DeltaUpkeep
 from hwm_magics.engines.delta_write import Feed, commit, commit_properties, translated, writer_properties
 from hwm_magics.engines.planned import compared_by, cursor_of, kind_of, marks_alone, record_of
-from hwm_magics.errors import CommitConflictError, CommitError, ConfigError, clean_message
+from hwm_magics.errors import (
+    CommitConflictError,
+    CommitError,
+    ConfigError,
+    UnsupportedByEngineError,
+    clean_message,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -344,7 +352,16 @@ def _create(address: Address, step: CreateTable, schema: pa.Schema, record: Comm
     import pyarrow as pa
     from deltalake import DeltaTable
 
+    from hwm_magics.arrow import columns_of
+
     loose = pa.schema([field.with_nullable(True) for field in schema])
+    # After a transform only the rows tell the columns.
+    if unfit := of_types(columns_of(loose), step.partition_by, UNFIT_PARTITIONS):
+        raise UnsupportedByEngineError(
+            f"delta-rs would write or read values wrong of the partition columns {', '.join(unfit)}; nothing was "
+            "written",
+            hint="partition by another column, or use engine: spark",
+        )
     try:
         table = DeltaTable.create(
             address.uri,

@@ -20,6 +20,7 @@ from hwm_magics.core.specs import LoadSpec, WriteSpec
 from hwm_magics.core.steps import Abilities
 from hwm_magics.engines.base import RunContext
 from hwm_magics.engines.delta_execute import Execution, Outcome, commit_mark
+from hwm_magics.engines.delta_limits import UNFIT_PARTITIONS, beyond
 from hwm_magics.engines.delta_log import LogReader
 from hwm_magics.engines.delta_open import Address, open_table
 from hwm_magics.engines.delta_read import arrow_schema_of, columns_of_table, highest, query, scalar, select
@@ -46,15 +47,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PandasEngine"]
 
-REFUSED_FEATURES = frozenset(
-    {
-        "clustering", "identityColumns", "rowTracking", "domainMetadata", "inCommitTimestamp", "allowColumnDefaults",
-        "icebergCompatV1", "icebergCompatV2", "checkpointProtection", "typeWidening", "typeWidening-preview",
-        "vacuumProtocolCheck",
-    }
-)  # fmt: skip
-"""Table features that delta-rs 1.6 refuses to write; it says so only when the commit is due."""
-
 MOST_UNLOADED = 200
 """How many commits are looked through for other loads' names in a table that this load never wrote."""
 
@@ -66,7 +58,7 @@ class PandasEngine:
         connections: Where names of storages are looked up.
     """
 
-    capabilities = Abilities("pandas", liquid_clustering=False)
+    capabilities = Abilities("pandas", liquid_clustering=False, unfit_partitions=UNFIT_PARTITIONS)
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
@@ -278,14 +270,15 @@ def _observe(
     others = found.other_nodes
     if replaces_rows(spec):
         others = other_nodes(LogReader(table).back_from(version), spec.node)
-    unsupported = _unsupported(table)
+    columns = columns_of_table(table)
+    unsupported = beyond(table, columns)
     state = TargetState(
         Existence.EXISTS,
         f"its log is at version {version}",
         location=address.uri,
         version=version,
         table_id=str(metadata.id),
-        columns=columns_of_table(table),
+        columns=columns,
         partition_by=tuple(metadata.partition_columns),
         properties=dict(metadata.configuration),
         has_rows=None if unsupported else _has_rows(table),
@@ -316,9 +309,3 @@ def _has_rows(table: DeltaTable) -> bool | None:
         return True
     found = query(table, "SELECT 1 AS one FROM hwm_target LIMIT 1")
     return bool(found.num_rows)
-
-
-def _unsupported(table: DeltaTable) -> str:
-    features = set(table.protocol().writer_features or [])
-    refused = sorted(features & REFUSED_FEATURES)
-    return f"its table features {', '.join(refused)} are beyond delta-rs" if refused else ""

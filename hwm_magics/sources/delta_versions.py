@@ -32,6 +32,7 @@ __all__ = [
     "newest_of",
     "open_table",
     "parse_version",
+    "partitioned_by_bytes",
 ]
 
 _OPTIONS = frozenset({"timezone", "changed"})
@@ -202,7 +203,17 @@ def newest_of(table: DeltaTable) -> TableVersion:
         if mode == "name" and _has_parts(each.type):
             problem = problem or f"the parts of its column {each.name} have other names in its files"
     partitions = tuple(metadata.partition_columns)
+    if bytewise := partitioned_by_bytes(table):
+        problem = (
+            problem or f"delta-rs takes the escapes of bytes for the bytes of its partition column {bytewise}"
+        )
     return TableVersion(table.version(), retention(metadata.configuration), physical, partitions, problem)
+
+
+def partitioned_by_bytes(table: DeltaTable) -> str:
+    """A partition column of binary values, which delta-rs 1.6.6 reads wrong; "" where there is none."""
+    bytewise = {each.name for each in table.schema().fields if getattr(each.type, "type", "") == "binary"}
+    return next((name for name in table.metadata().partition_columns if name in bytewise), "")
 
 
 def _has_parts(kind: object) -> bool:

@@ -13,7 +13,7 @@ from hwm_magics.arrow.int96 import misread
 from hwm_magics.connections.base import StorageConnection
 from hwm_magics.core.specs import ReadSpec
 from hwm_magics.core.versions import DataFile, VersionsSeen
-from hwm_magics.errors import ConfigError, HwmError, QueryError, clean_message
+from hwm_magics.errors import ConfigError, HwmError, QueryError, UnsupportedByEngineError, clean_message
 from hwm_magics.sources.delta_versions import (
     DeltaSource,
     TableVersion,
@@ -21,6 +21,7 @@ from hwm_magics.sources.delta_versions import (
     identity_of,
     newest_of,
     open_table,
+    partitioned_by_bytes,
 )
 from hwm_magics.sources.file_storage import FileStorage, open_storage
 from hwm_magics.sources.files_arrow import ArrowFilesDriver, OfFiles, evaluator
@@ -44,6 +45,7 @@ def open_delta(storage: StorageConnection, read: ReadSpec) -> DeltaSource:
         ConfigError: The path leaves the root, or an option can't be used.
         QueryError: There is no such table.
         SourceConnectionError: It can't be opened.
+        UnsupportedByEngineError: delta-rs would read it wrong.
         EngineNotInstalledError: DuckDB is not installed.
     """
     if read.path is None or read.relation is None:
@@ -51,6 +53,11 @@ def open_delta(storage: StorageConnection, read: ReadSpec) -> DeltaSource:
     options = delta_options(read, "pandas")
     table = open_table(storage, read.path)
     place = identity_of(table, storage.uri(read.path))
+    if bytewise := partitioned_by_bytes(table):
+        raise UnsupportedByEngineError(
+            f"{read.path} is partitioned by {bytewise}, whose bytes delta-rs reads wrong",
+            hint="write engine: spark",
+        )
     connection = evaluator()
     driver = DeltaDriver(
         connection,

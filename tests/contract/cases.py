@@ -28,7 +28,8 @@ from hwm_magics.connections.registry import Connections
 from hwm_magics.core.commit_info import LogEntry
 from hwm_magics.core.observed import Column
 from hwm_magics.engines.base import Engine
-from hwm_magics.engines.pandas_engine import REFUSED_FEATURES, PandasEngine
+from hwm_magics.engines.delta_limits import REFUSED_FEATURES
+from hwm_magics.engines.pandas_engine import PandasEngine
 from hwm_magics.engines.spark_engine import SparkEngine
 from hwm_magics.engines.spark_sql import ddl, path_reference
 
