@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from hwm_magics import errors, telemetry
 from hwm_magics.connections.spark import SparkConnection
@@ -466,18 +466,13 @@ class Workspace:
         mark = (
             _adopted(target, expression, spec) if value is None else _given(value, target, expression, state)
         )
-        record = CommitRecord(
-            -1,
-            None,
-            spec.node,
-            str(uuid.uuid4()),
-            "mark",
-            state.seq + 1,
+        record = _by_hand(
+            spec,
+            state,
             watermark=Watermark(expression.label, mark, "set"),
             late_columns=_still_late(target, expression),
         )
-        version = engine.set_watermark(spec, record)
-        return replace(record, version=version, committed_at=datetime.now(UTC))
+        return _settled(engine, spec, record)
 
     def _adopt_files(self, spec: LoadSpec, engine: Engine, value: str | None) -> CommitRecord:
         """Count the files that are there now as loaded."""
@@ -495,17 +490,10 @@ class Workspace:
                     f"{spec.read.format} has no record of loaded files", hint="use mode: overwrite"
                 )
             files = source.present()
-        record = CommitRecord(
-            -1,
-            None,
-            spec.node,
-            str(uuid.uuid4()),
-            "mark",
-            state.seq + 1,
-            files=FileRecord(files, full=True, count=len(files)),
-            asked_at=self.now(),
+        record = _by_hand(
+            spec, state, files=FileRecord(files, full=True, count=len(files)), asked_at=self.now()
         )
-        return replace(record, version=engine.set_watermark(spec, record), committed_at=datetime.now(UTC))
+        return _settled(engine, spec, record)
 
     def _adopt_version(self, spec: LoadSpec, engine: Engine, value: str | None) -> CommitRecord:
         """Count a version of the source as loaded: one that is named, or the newest."""
@@ -520,18 +508,10 @@ class Workspace:
                 )
             newest, identity = source.present()
         number = newest if value is None else _version(value, newest)
-        record = CommitRecord(
-            -1,
-            None,
-            spec.node,
-            str(uuid.uuid4()),
-            "mark",
-            state.seq + 1,
-            watermark=replace(version_mark(number), origin="set"),
-            source=identity,
-            asked_at=self.now(),
+        mark = replace(version_mark(number), origin="set")
+        return _settled(
+            engine, spec, _by_hand(spec, state, watermark=mark, source=identity, asked_at=self.now())
         )
-        return replace(record, version=engine.set_watermark(spec, record), committed_at=datetime.now(UTC))
 
     def _query(self, spec: LoadSpec) -> SourceQuery | None:
         if spec.read.cursor is not None:
@@ -580,6 +560,16 @@ def _target_values(query: SourceQuery, target: OpenTarget, intent: Intent) -> tu
         return ()
     found = target.evaluate(query.target_sql(tuple(column.name for column in target.state.columns)))
     return tuple(Param(f"target_{number}", value) for number, value in enumerate(found, 1))
+
+
+def _by_hand(spec: LoadSpec, state: TargetState, **given: Any) -> CommitRecord:
+    """The record of a mark that a person settles."""
+    return CommitRecord(-1, None, spec.node, str(uuid.uuid4()), "mark", state.seq + 1, **given)
+
+
+def _settled(engine: Engine, spec: LoadSpec, record: CommitRecord) -> CommitRecord:
+    """Commit it; what it says then."""
+    return replace(record, version=engine.set_watermark(spec, record), committed_at=datetime.now(UTC))
 
 
 def _version(value: str, newest: int) -> int:

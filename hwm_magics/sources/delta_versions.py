@@ -108,8 +108,8 @@ class DeltaSource(SqlSource):
             return VersionsSeen(newest.number, unclear=newest.problem, retention=newest.retention)
         commits = asked_at_once(self._commit, range(since + 1, newest.number + 1))
         there = [one for one, _ in commits if one is not None]
-        moved = frozenset().union(*(paths for _, paths in commits))
-        doubtful = [file.path for one in there for file in one.added if file.path in moved]
+        removed = frozenset().union(*(paths for _, paths in commits))
+        doubtful = [file.path for one in there for file in one.added if file.path in removed]
         looks = asked_at_once(lambda path: files.look(f"{self.folder}/{path}"), doubtful)
         return versions_since(
             since,
@@ -123,7 +123,7 @@ class DeltaSource(SqlSource):
         )
 
     def _commit(self, version: int) -> tuple[VersionCommit | None, frozenset[str]]:
-        """What one commit did; None when the log lacks it. And the files whose rows it moved to others."""
+        """What one commit did; None when the log lacks it. And the files that it removed."""
         files, _ = self._parts_there()
         path = f"{self.folder}/_delta_log/{version:020d}.json"
         try:
@@ -239,15 +239,15 @@ def parse_version(name: str, version: int, raw: bytes) -> tuple[VersionCommit, f
         raw: What the file holds.
 
     Returns:
-        It, and the paths of files that it removed without changing a row.
+        It, and the paths of the files that it removed.
 
     Raises:
         QueryError: It is damaged.
     """
     added: list[DataFile] = []
-    moved: set[str] = set()
+    removed: set[str] = set()
     operation = unreadable = ""
-    removes = False
+    changes = False
     try:
         for line in raw.splitlines():
             action = json.loads(line) if line.strip() else {}
@@ -258,18 +258,17 @@ def parse_version(name: str, version: int, raw: bytes) -> tuple[VersionCommit, f
                 unreadable = unreadable or _unreadable(file)
                 values = tuple(sorted(file.get("partitionValues", {}).items()))
                 added.append(DataFile(unquote(file["path"]), int(file["size"]), version, values))
-            elif "remove" in action and action["remove"].get("dataChange", True):
-                removes = True
             elif "remove" in action:
-                moved.add(unquote(action["remove"]["path"]))
+                changes = changes or action["remove"].get("dataChange", True)
+                removed.add(unquote(action["remove"]["path"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise QueryError(
             f"{name} is damaged: {error!r}",
             hint="restore it from a backup, or the table to a version before it",
         ) from error
     # A RESTORE may bring back rows that were loaded, and remove none.
-    changes = removes or operation == "RESTORE"
-    return VersionCommit(version, operation, tuple(added), changes, unreadable), frozenset(moved)
+    changes = changes or operation == "RESTORE"
+    return VersionCommit(version, operation, tuple(added), changes, unreadable), frozenset(removed)
 
 
 def _unreadable(file: Mapping[str, object]) -> str:

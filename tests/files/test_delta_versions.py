@@ -13,7 +13,13 @@ from deltalake import DeltaTable, write_deltalake
 
 import hwm_magics
 from hwm_magics.core.explain import explain, plan_to_dict
-from hwm_magics.errors import BlockedError, ConfigError, CursorColumnError, UnsupportedByEngineError
+from hwm_magics.errors import (
+    BlockedError,
+    ConfigError,
+    CursorColumnError,
+    QueryError,
+    UnsupportedByEngineError,
+)
 from hwm_magics.jobs.tables import history_table, status_table
 
 APPEND = "mode: append"
@@ -287,6 +293,16 @@ def test_rows_whose_file_was_removed_before_they_were_loaded_are_refused(quick):
     assert quick.landing.ids() == [1, 2, 3]
 
 
+def test_such_a_file_is_missed_where_changes_are_passed_over_too(quick):
+    quick.put(1)
+    quick.load()
+    quick.put(2)
+    quick.opened.update({"price": "0"}, predicate="id = 2")
+    assert quick.plan(read=IGNORE).decision == "INCREMENTAL"
+    quick.opened.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+    quick.blocked("a file that version 1 added was removed before it was loaded", read=IGNORE)
+
+
 def test_another_table_and_an_older_one_in_its_place_are_refused(quick, tmp_path):
     quick.put(1)
     shutil.copytree(quick.path, tmp_path / "older")
@@ -464,3 +480,19 @@ def test_a_version_that_was_named_for_good_is_no_source_of_new_rows(landing, spa
     assert table.load("mode: overwrite", named).rows_written == 1
     with pytest.raises(UnsupportedByEngineError, match="with a cursor column"):
         table.load(read=", incremental: {column: id}, options: {changed: ignore}")
+
+
+def test_a_damaged_commit_of_the_source_is_an_error_that_names_it(quick):
+    quick.put(1)
+    quick.load()
+    quick.put(2)
+    quick.put(3)
+    quick.opened.create_checkpoint()
+    log = quick.path / "_delta_log/00000000000000000001.json"
+    kept = log.read_text()
+    for spoiled in ("{", kept.replace('"path"', '"pat"'), '{"add":[]}'):
+        log.write_text(spoiled)
+        with pytest.raises(QueryError, match=r"00000000000000000001\.json is damaged"):
+            quick.load()
+    log.write_text(kept)
+    assert quick.load().rows_written == 2
