@@ -17,6 +17,7 @@ from hwm_magics.sources.delta_versions import (
     DeltaSource,
     TableVersion,
     delta_options,
+    folder_of,
     identity_of,
     newest_of,
     open_table,
@@ -55,7 +56,7 @@ def open_versions(storage: StorageConnection, read: ReadSpec, session: SparkSess
         dialect=OfSparkFiles("spark", strong=identity.strong),
         read=read,
         storage=storage,
-        folder=read.path.strip("/"),
+        folder=folder_of(read.path),
         newest=newest_of(table),
     )
     return DeltaSource(

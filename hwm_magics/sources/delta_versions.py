@@ -28,6 +28,7 @@ __all__ = [
     "TableVersion",
     "VersionsDriver",
     "delta_options",
+    "folder_of",
     "identity_of",
     "newest_of",
     "open_table",
@@ -140,6 +141,11 @@ class DeltaSource(SqlSource):
             msg = "a Delta table without a storage"
             raise AssertionError(msg)
         return self.files, self.table
+
+
+def folder_of(path: str) -> str:
+    """A table's folder below its connection's root, as object stores spell it."""
+    return "/".join(part for part in path.replace("\\", "/").split("/") if part not in ("", "."))
 
 
 def delta_options(read: ReadSpec, engine: str) -> FileOptions:

@@ -18,6 +18,7 @@ from hwm_magics.sources.delta_versions import (
     DeltaSource,
     TableVersion,
     delta_options,
+    folder_of,
     identity_of,
     newest_of,
     open_table,
@@ -67,7 +68,7 @@ def open_delta(storage: StorageConnection, read: ReadSpec) -> DeltaSource:
         view=read.relation,
         files=open_storage(storage),
         table=table,
-        folder=read.path.strip("/"),
+        folder=folder_of(read.path),
         newest=newest_of(table),
     )
     return DeltaSource(

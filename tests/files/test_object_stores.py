@@ -128,7 +128,7 @@ def test_parquet_files_are_read_from_their_ends_and_young_ones_wait(server, stor
 def test_versions_of_a_table_in_a_bucket_are_loaded_once(server, store):
     given = {"connections": connections(server, "in"), "engine": "pandas"}
     load = {
-        "read": {"connection": "landing", "format": "delta", "path": "raw/t"},
+        "read": {"connection": "landing", "format": "delta", "path": "./raw//t/"},
         "write": {"connection": "lake", "path": "t"},
     }
     options = {
