@@ -337,7 +337,12 @@ def _versions(plan: LoadPlan) -> list[tuple[str, str]]:
 def _expected(plan: LoadPlan, counted: int | None) -> str:
     if counted is not None:
         return f"{counted:,}, counted just now"
-    count = plan.source.count if plan.source is not None else None
+    source = plan.source
+    versions = source.versions if source is not None and plan.spec.by_versions else None
+    if versions is not None and versions.rows is not None:
+        some = "at most " if plan.spec.read.where is not None else ""
+        return f"{some}{versions.rows:,}, as the log of {plan.spec.read.label} says"
+    count = source.count if source is not None else None
     if count is None:
         return "not counted: that would read the source"
     again = ", with those that are looked at again" if plan.decision is Decision.INCREMENTAL else ""
@@ -511,5 +516,6 @@ def _versions_to_dict(plan: LoadPlan) -> dict[str, object] | None:
         "whole": seen.whole,
         "files": [one.path for one in seen.new],
         "bytes": seen.bytes,
+        "rows": seen.rows,
         "changed": [one.version for one in seen.changed],
     }

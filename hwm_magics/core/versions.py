@@ -29,12 +29,14 @@ class DataFile:
         version: The version.
         values: What its partition columns hold, as the log has it, by the names that it has for them; NULL is None,
             and "" where they hold no text.
+        rows: How many rows it holds; None where the log does not say.
     """
 
     path: str
     size: int
     version: int
     values: tuple[tuple[str, str | None], ...] = ()
+    rows: int | None = None
 
     @property
     def partition(self) -> tuple[tuple[str, bool, str], ...]:
@@ -90,6 +92,12 @@ class VersionsSeen:
     def bytes(self) -> int:
         """The size of the files that were added."""
         return sum(one.size for one in self.new)
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows were added; None where the log does not say."""
+        counts = [one.rows for one in self.new]
+        return None if self.whole or None in counts else sum(count or 0 for count in counts)
 
     @property
     def adding(self) -> int:

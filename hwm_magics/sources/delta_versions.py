@@ -263,7 +263,8 @@ def parse_version(name: str, version: int, raw: bytes) -> tuple[VersionCommit, f
                 file = action["add"]
                 unreadable = unreadable or _unreadable(file)
                 values = tuple(sorted(file.get("partitionValues", {}).items()))
-                added.append(DataFile(unquote(file["path"]), int(file["size"]), version, values))
+                rows = json.loads(file.get("stats") or "{}").get("numRecords")
+                added.append(DataFile(unquote(file["path"]), int(file["size"]), version, values, rows))
             elif "remove" in action:
                 changes = changes or action["remove"].get("dataChange", True)
                 removed.add(unquote(action["remove"]["path"]))

@@ -360,6 +360,9 @@ def test_the_plan_the_status_and_the_history_tell_of_versions(quick):
     versions = dict(told.facts)["Versions"]
     assert versions.startswith("the newest is 2, and 0 is loaded; 2 versions between added 2 files,")
     assert "_commit_version = 0 (version; recorded by version 1)" in dict(told.facts)["Watermark"]
+    assert dict(told.facts)["Rows expected"] == "2, as the log of t says"
+    some = dict(explain(quick.plan(read=", where: id = 2")).facts)
+    assert some["Rows expected"] == "at most 2, as the log of t says"
     versions = plan_to_dict(plan)["versions"]
     assert (versions["newest"], versions["loaded"], versions["whole"], len(versions["files"])) == (
         2,
