@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 from servers import SQLITE_DRIVER, PgDatabase, PostgresServer, ServerRoom, require_odbc_driver
-from together import LONG, Together
+from together import LONG, Together, of_spark
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -98,11 +98,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture, mark in FIXTURE_MARKS.items():
             if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(mark)
-        by_name = "[spark" in item.name
-        if not by_name and item.path.parent.name != "unit" and "spark" in _parameters(item):
-            msg = f"{item.nodeid}: put the engine's parameter first, that is nearest to the function: its name tells "
-            raise pytest.UsageError(msg + "the scheduler and the marks of Spark")
-        if by_name or "spark" in getattr(item, "fixturenames", ()):
+        needed = "spark" in getattr(item, "fixturenames", ()) or "spark" in _parameters(item)
+        if needed and not of_spark(item.nodeid):
+            msg = f"{item.nodeid}: neither its file (together.SPARK) nor its name says that it needs Spark's session:"
+            raise pytest.UsageError(f"{msg} put the engine's parameter first, nearest to the function")
+        if needed or "[spark" in item.name:
             item.add_marker("spark")
             item.add_marker("slow")
         if item.path.parent.name in THOROUGH:
@@ -110,7 +110,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _parameters(item: pytest.Item) -> Collection[object]:
-    return item.callspec.params.values() if hasattr(item, "callspec") else ()
+    """What its parameters are; in unit tests words that are no engine's."""
+    return (
+        item.callspec.params.values() if hasattr(item, "callspec") and item.path.parent.name != "unit" else ()
+    )
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from files.versions import Table
 
 import hwm_magics
 from hwm_magics.core.explain import explain, plan_to_dict
@@ -18,11 +19,9 @@ from hwm_magics.errors import (
     ConfigError,
     CursorColumnError,
     QueryError,
-    UnsupportedByEngineError,
 )
 from hwm_magics.jobs.tables import history_table, status_table
 
-APPEND = "mode: append"
 UPSERT = "mode: upsert, keys: [id]"
 ONCE = "mode: append_once, keys: [id]"
 IGNORE = ", options: {changed: ignore}"
@@ -33,61 +32,6 @@ def engine(request):
     if request.param == "spark":
         request.getfixturevalue("spark")
     return request.param
-
-
-def rows_of(place):
-    """The rows of a table, read by delta-rs: pyarrow has no room for the year 9999 where Spark wrote it."""
-    return pa.table(DeltaTable(place).scan()).to_pylist()
-
-
-class Table:
-    """The source table, and loads of it.
-
-    Args:
-        landing: The project.
-        engine: Which engine loads.
-    """
-
-    def __init__(self, landing, engine):
-        self.landing, self.engine = landing, engine
-        self.path = landing.root / "landing" / "t"
-
-    def put(self, *numbers, mode="append", **more):
-        """Write rows in one commit."""
-        rows = {
-            "id": pa.array(numbers, pa.int64()),
-            "price": pa.array([Decimal(f"{n}.123456789") for n in numbers], pa.decimal128(38, 9)),
-            "at": pa.array([datetime(9999, 12, 31, 0, 0, 0, n) for n in numbers], pa.timestamp("us", "UTC")),
-            'odd."name"': pa.array([f"n{n}" for n in numbers], pa.string()),
-        }
-        rows |= {name: pa.array(values) for name, values in more.items()}
-        write_deltalake(
-            self.path, pa.table(rows), mode=mode, schema_mode="merge" if mode == "append" else None
-        )
-
-    @property
-    def opened(self):
-        return DeltaTable(self.path)
-
-    def text(self, write=APPEND, read=""):
-        return (
-            f"read: {{connection: landing, format: delta, path: t{read}}}\n"
-            f"write: {{connection: lake, path: raw/orders, {write}}}\n"
-        )
-
-    def plan(self, write=APPEND, read="", **options):
-        return hwm_magics.plan(self.text(write, read), engine=self.engine, **options)
-
-    def load(self, write=APPEND, read="", **options):
-        return hwm_magics.load(self.text(write, read), engine=self.engine, **options)
-
-    def blocked(self, match, write=APPEND, read=""):
-        """A load is refused, and nothing is written."""
-        before = DeltaTable(self.landing.root / "lake/raw/orders").version()
-        with pytest.raises(BlockedError, match=match) as caught:
-            self.load(write, read)
-        assert DeltaTable(self.landing.root / "lake/raw/orders").version() == before
-        return caught.value
 
 
 @pytest.fixture
@@ -190,60 +134,6 @@ def test_keys_tell_what_is_new_where_versions_do_not(table, write):
     table.put(5)
     assert table.load(write).rows_read == 1
     assert table.load(write).status == "nothing_new"
-
-
-def test_a_table_whose_columns_were_renamed_is_read_by_their_old_names(landing, spark):
-    spark.sql(
-        f"CREATE TABLE delta.`{landing.root / 'landing/t'}` (id BIGINT, name STRING, day DATE) USING delta "
-        "PARTITIONED BY (day) TBLPROPERTIES ('delta.columnMapping.mode' = 'name')"
-    )
-    place = f"delta.`{landing.root / 'landing/t'}`"
-    spark.sql(f"INSERT INTO {place} VALUES (1, 'a', DATE'2024-01-01')")
-    text = Table(landing, "").text()
-    hwm_magics.load(text, engine="spark")
-    spark.sql(f"INSERT INTO {place} VALUES (2, 'b', NULL)")
-    spark.sql(f"ALTER TABLE {place} RENAME COLUMN name TO title")
-    spark.sql(f"ALTER TABLE {place} RENAME COLUMN day TO date")
-    spark.sql(f"INSERT INTO {place} VALUES (3, 'c', DATE'2024-01-03')")
-    for engine in ("pandas", "spark"):
-        shutil.rmtree(landing.root / "lake/raw/again", ignore_errors=True)
-        again = text.replace("raw/orders", "raw/again").replace("append", "append, schema: evolve")
-        hwm_magics.load(again, engine=engine)
-        spark.sql(f"INSERT INTO {place} VALUES (4, 'd', DATE'2024-01-04')")
-        assert hwm_magics.load(again, engine=engine).rows_written == 1
-        found = DeltaTable(landing.root / "lake/raw/again").to_pyarrow_table().to_pylist()
-        assert {"id": 4, "title": "d", "date": date(2024, 1, 4)} in found
-        assert {"id": 2, "title": "b", "date": None} in found
-
-
-def test_old_times_of_spark_are_moments_to_both_engines(landing, spark):
-    place = landing.root / "landing/t"
-    spark.conf.set("spark.sql.parquet.outputTimestampType", "INT96")
-    try:
-        for number, year in ((1, "2024"), (2, "9999")):
-            frame = spark.sql(f"SELECT {number}L AS id, TIMESTAMP'{year}-12-31 10:00:00.123456Z' AS at")
-            frame.write.format("delta").mode("append").save(str(place))
-            for engine in ("pandas", "spark"):
-                text = Table(landing, "").text().replace("raw/orders", f"raw/{engine}")
-                assert hwm_magics.load(text, engine=engine).rows_written == 1
-    finally:
-        spark.conf.set("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
-    for engine in ("pandas", "spark"):
-        found = spark.sql(
-            f"SELECT id, CAST(at AS STRING) FROM delta.`{landing.root}/lake/raw/{engine}` ORDER BY id"
-        )
-        assert [tuple(row) for row in found.collect()] == [
-            (1, "2024-12-31 10:00:00.123456"),
-            (2, "9999-12-31 10:00:00.123456"),
-        ]
-
-
-def test_the_version_is_for_both_engines(landing, spark):
-    tables = [Table(landing, engine) for engine in ("pandas", "spark", "pandas")]
-    for number, each in enumerate(tables, 1):
-        each.put(number)
-        assert each.load().rows_written == 1
-    assert sorted(row["id"] for row in rows_of(landing.root / "lake/raw/orders")) == [1, 2, 3]
 
 
 def test_rows_that_were_brought_back_are_not_taken_for_new_ones(quick):
@@ -471,18 +361,6 @@ def test_only_passing_over_can_be_asked_for(quick):
             quick.load(read=f", options: {{changed: {policy}}}")
     with pytest.raises(ConfigError, match="is for files"):
         quick.load(read=", options: {settle: 5m}")
-
-
-def test_a_version_that_was_named_for_good_is_no_source_of_new_rows(landing, spark):
-    table = Table(landing, "spark")
-    table.put(1)
-    table.put(2)
-    named = ", options: {versionAsOf: 0}"
-    with pytest.raises(BlockedError, match="names a version for good"):
-        table.load(read=named)
-    assert table.load("mode: overwrite", named).rows_written == 1
-    with pytest.raises(UnsupportedByEngineError, match="with a cursor column"):
-        table.load(read=", incremental: {column: id}, options: {changed: ignore}")
 
 
 def test_a_damaged_commit_of_the_source_is_an_error_that_names_it(quick):
