@@ -122,11 +122,18 @@ class DeltaDriver(ArrowFilesDriver):
         except (GeneratorExit, HwmError):
             raise
         except Exception as error:
-            self._error = QueryError(
-                f"reading {self.place} failed: {clean_message(error)}",
-                hint="a data file may be gone: a VACUUM removes those of older versions; run the load again",
-            )
+            self._error = self._failed(clean_message(error))
             raise self._error from error
+
+    def _failed(self, told: str) -> HwmError:
+        if "Unsupported table features" in told:
+            return UnsupportedByEngineError(
+                f"delta-rs can't read {self.place}: {told}", hint="write engine: spark"
+            )
+        return QueryError(
+            f"reading {self.place} failed: {told}",
+            hint="a data file may be gone: a VACUUM removes those of older versions; run the load again",
+        )
 
     def _whole(self, table: DeltaTable, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
         """The rows of the table's version."""

@@ -83,3 +83,20 @@ def test_a_version_that_was_named_for_good_is_no_source_of_new_rows(landing, spa
     assert table.load("mode: overwrite", named).rows_written == 1
     with pytest.raises(UnsupportedByEngineError, match="with a cursor column"):
         table.load(read=", incremental: {column: id}, options: {changed: ignore}")
+
+
+def test_a_table_beyond_delta_rs_is_for_spark(landing, spark):
+    place = f"delta.`{landing.root / 'landing/t'}`"
+    spark.sql(
+        f"CREATE TABLE {place} (id INT) USING delta TBLPROPERTIES ('delta.enableTypeWidening' = 'true')"
+    )
+    spark.sql(f"INSERT INTO {place} VALUES (1)")
+    text = Table(landing, "").text()
+    with pytest.raises(UnsupportedByEngineError, match="TypeWidening") as caught:
+        hwm_magics.load(text, engine="pandas")
+    assert caught.value.hint == "write engine: spark"
+    assert hwm_magics.load(text, engine="spark").rows_written == 1
+    spark.sql(f"ALTER TABLE {place} ALTER COLUMN id TYPE BIGINT")
+    spark.sql(f"INSERT INTO {place} VALUES (3000000000)")
+    again = text.replace("raw/orders", "raw/again")
+    assert hwm_magics.load(again, engine="spark").rows_written == 2
