@@ -29,8 +29,9 @@ __all__ = ["AdbcPostgres", "connect"]
 _BATCH_BYTES = 8 * 2**20
 """From 4 MiB on larger batches are no faster, and take memory."""
 _CONNECT_SECONDS = 10
-_NO_SNAPSHOT = ("22023", "42704")
-"""What PostgreSQL answers who names a snapshot that is not there any more: older versions, and newer ones."""
+_NO_SNAPSHOT = ("22023", "42704", "55000")
+"""What PostgreSQL answers who names a snapshot that is not there any more: older versions, newer ones, and any whose
+holder ends at that moment."""
 # For one transaction only: behind a pooler a session's settings would meet the next user.
 _BEGIN = (
     "BEGIN TRANSACTION READ ONLY; SET LOCAL IntervalStyle TO postgres; SET LOCAL bytea_output TO hex; "
