@@ -8,12 +8,13 @@ the years 1677 and 2262, and what lies outside comes out as another time, withou
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import pyarrow as pa
+
+from hwm_magics.core.at_once import asked_at_once
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -22,7 +23,6 @@ __all__ = ["misread"]
 
 _FIRST = datetime(1678, 1, 1, tzinfo=UTC)
 _LAST = datetime(2262, 1, 1, tzinfo=UTC)
-_AT_ONCE = 8
 
 
 def misread(table: DeltaTable, opened: Callable[[str], pa.NativeFile], sql: str | None = None) -> str:
@@ -50,9 +50,8 @@ def misread(table: DeltaTable, opened: Callable[[str], pa.NativeFile], sql: str 
         return ""
     actions = pa.table(table.get_add_actions(flatten=True))
     paths = [unquote(path) for path in _doubtful(actions, names)]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        found = pool.map(lambda path: _has_int96(opened(path)), paths)
-        return next((path for path, there in zip(paths, found, strict=True) if there), "")
+    found = asked_at_once(lambda path: _has_int96(opened(path)), paths)
+    return next((path for path, there in zip(paths, found, strict=True) if there), "")
 
 
 def _moments(name: str, kind: pa.DataType) -> Iterator[str]:

@@ -74,7 +74,7 @@ def require_readable(table: DeltaTable, sql: str | None = None) -> None:
     """
     from hwm_magics.arrow.int96 import misread
 
-    found = misread(table, LogReader(table).file, sql)
+    found = misread(table, lambda path: LogReader(table).file(path), sql)
     if found:
         raise UnsupportedByEngineError(
             f"{found} holds times as Spark's INT96, and some may lie outside of the years 1678 to 2261, where delta-rs "

@@ -12,17 +12,7 @@ from hwm_magics.connections.base import StorageConnection
 from hwm_magics.connections.hadoop import spark_uri
 from hwm_magics.core.specs import ReadSpec
 from hwm_magics.core.versions import DataFile, VersionsSeen
-from hwm_magics.errors import ConfigError
-from hwm_magics.sources.delta_versions import (
-    DeltaSource,
-    TableVersion,
-    delta_options,
-    folder_of,
-    identity_of,
-    newest_of,
-    open_table,
-)
-from hwm_magics.sources.file_storage import open_storage
+from hwm_magics.sources.delta_versions import DeltaSource, TableVersion, opened
 from hwm_magics.sources.files_spark import FilesDriver, OfSparkFiles, frame_of, plain
 
 if TYPE_CHECKING:
@@ -45,30 +35,17 @@ def open_versions(storage: StorageConnection, read: ReadSpec, session: SparkSess
         QueryError: There is no such table.
         SourceConnectionError: Its log can't be read.
     """
-    if read.path is None:
-        raise ConfigError("read has no path", hint="write read.path")
-    options = delta_options(read, "spark")
-    table = open_table(storage, read.path)
-    identity = identity_of(table, storage.uri(read.path))
+    there = opened(storage, read, "spark")
     driver = VersionsOfSpark(
         session,
-        identity.text,
-        dialect=OfSparkFiles("spark", strong=identity.strong),
+        there.identity.text,
+        dialect=OfSparkFiles("spark", strong=there.identity.strong),
         read=read,
         storage=storage,
-        folder=folder_of(read.path),
-        newest=newest_of(table),
+        folder=there.folder,
+        newest=there.newest,
     )
-    return DeltaSource(
-        driver,
-        read,
-        options.timezone,
-        of_spark=True,
-        files=open_storage(storage),
-        folder=driver.folder,
-        options=options,
-        table=driver,
-    )
+    return there.source(driver, read, of_spark=True)
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote
 
 from hwm_magics.connections.base import StorageConnection
+from hwm_magics.core.at_once import asked_at_once
 from hwm_magics.core.file_options import Changed, FileOptions
 from hwm_magics.core.manifest import retention
 from hwm_magics.core.observed import SourceIdentity, SourceState
@@ -17,7 +18,7 @@ from hwm_magics.core.specs import ReadSpec
 from hwm_magics.core.versions import DataFile, VersionCommit, VersionsSeen, versions_since
 from hwm_magics.errors import ConfigError, QueryError, SourceConnectionError, SourceError, clean_message
 from hwm_magics.sources.base import SourceRequest
-from hwm_magics.sources.file_storage import FileStorage, asked_at_once
+from hwm_magics.sources.file_storage import FileStorage, open_storage
 from hwm_magics.sources.sql import Driver, SqlSource
 
 if TYPE_CHECKING:
@@ -25,13 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DeltaSource",
+    "Opened",
     "TableVersion",
     "VersionsDriver",
-    "delta_options",
-    "folder_of",
-    "identity_of",
-    "newest_of",
-    "open_table",
+    "opened",
     "parse_version",
     "partitioned_by_bytes",
 ]
@@ -61,6 +59,7 @@ class TableVersion:
 class VersionsDriver(Driver, Protocol):
     """A driver whose one table stands for a version of a Delta table, or for files of it."""
 
+    folder: str
     newest: TableVersion
 
     def stand_for(self, seen: VersionsSeen) -> None:
@@ -74,13 +73,11 @@ class DeltaSource(SqlSource):
 
     Attributes:
         files: Where it lies.
-        folder: Its folder below the connection's root.
         options: What was said of it.
         table: The driver that reads it, the same as :attr:`driver`.
     """
 
     files: FileStorage | None = None
-    folder: str = ""
     options: FileOptions = field(default_factory=FileOptions)
     table: VersionsDriver | None = None
 
@@ -111,7 +108,7 @@ class DeltaSource(SqlSource):
         there = [one for one, _ in commits if one is not None]
         removed = frozenset().union(*(paths for _, paths in commits))
         doubtful = [file.path for one in there for file in one.added if file.path in removed]
-        looks = asked_at_once(lambda path: files.look(f"{self.folder}/{path}"), doubtful)
+        looks = asked_at_once(lambda path: files.look(f"{table.folder}/{path}"), doubtful)
         return versions_since(
             since,
             newest.number,
@@ -125,8 +122,8 @@ class DeltaSource(SqlSource):
 
     def _commit(self, version: int) -> tuple[VersionCommit | None, frozenset[str]]:
         """What one commit did; None when the log lacks it. And the files that it removed."""
-        files, _ = self._parts_there()
-        path = f"{self.folder}/_delta_log/{version:020d}.json"
+        files, table = self._parts_there()
+        path = f"{table.folder}/_delta_log/{version:020d}.json"
         try:
             with files.open(path) as stream:
                 raw = stream.read()
@@ -143,12 +140,67 @@ class DeltaSource(SqlSource):
         return self.files, self.table
 
 
-def folder_of(path: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A table that was opened to be a source.
+
+    Attributes:
+        table: It, at its newest version.
+        newest: What that version says of it.
+        folder: Its folder below the connection's root.
+        identity: Which table it is, wherever it lies.
+        files: Where it lies.
+        options: What was said of it.
+    """
+
+    table: DeltaTable
+    newest: TableVersion
+    folder: str
+    identity: SourceIdentity
+    files: FileStorage
+    options: FileOptions
+
+    def source(self, driver: VersionsDriver, read: ReadSpec, *, of_spark: bool = False) -> DeltaSource:
+        """The source whose rows a driver reads."""
+        return DeltaSource(
+            driver,
+            read,
+            self.options.timezone,
+            of_spark=of_spark,
+            files=self.files,
+            options=self.options,
+            table=driver,
+        )
+
+
+def opened(storage: StorageConnection, read: ReadSpec, engine: str) -> Opened:
+    """Open a Delta table at its newest version.
+
+    Args:
+        storage: Where it lies.
+        read: Its folder below it, and what is said of it.
+        engine: Whose reader is told the options that are not ours.
+
+    Raises:
+        ConfigError: The path leaves the root, or an option can't be used.
+        QueryError: There is no such table.
+        SourceConnectionError: It can't be opened.
+    """
+    if read.path is None:
+        raise ConfigError("read has no path", hint="write read.path")
+    options = _options_of(read, engine)
+    table = _open_table(storage, read.path)
+    place = f"Delta table at {storage.uri(read.path)}, version {table.version()}"
+    identity = SourceIdentity(f"delta/{table.metadata().id}", text=place)
+    return Opened(table, _newest_of(table), _folder_of(read.path), identity, open_storage(storage), options)
+
+
+def _folder_of(path: str) -> str:
     """A table's folder below its connection's root, as object stores spell it."""
     return "/".join(part for part in path.replace("\\", "/").split("/") if part not in ("", "."))
 
 
-def delta_options(read: ReadSpec, engine: str) -> FileOptions:
+def _options_of(read: ReadSpec, engine: str) -> FileOptions:
     """The options of a Delta table.
 
     Raises:
@@ -162,7 +214,7 @@ def delta_options(read: ReadSpec, engine: str) -> FileOptions:
     return FileOptions.of(read, engine=engine)
 
 
-def open_table(storage: StorageConnection, path: str) -> DeltaTable:
+def _open_table(storage: StorageConnection, path: str) -> DeltaTable:
     """A Delta table at its newest version.
 
     Args:
@@ -191,14 +243,7 @@ def open_table(storage: StorageConnection, path: str) -> DeltaTable:
         ) from error
 
 
-def identity_of(table: DeltaTable, place: str) -> SourceIdentity:
-    """Which table it is, wherever it lies."""
-    return SourceIdentity(
-        f"delta/{table.metadata().id}", text=f"Delta table at {place}, version {table.version()}"
-    )
-
-
-def newest_of(table: DeltaTable) -> TableVersion:
+def _newest_of(table: DeltaTable) -> TableVersion:
     """What its version says of a table."""
     metadata = table.metadata()
     mode = metadata.configuration.get("delta.columnMapping.mode", "none")

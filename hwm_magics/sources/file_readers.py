@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from hwm_magics.arrow import arrow_type, cast_array, delta_type
+from hwm_magics.core.at_once import asked_at_once
 from hwm_magics.core.file_options import FileOptions
 from hwm_magics.core.manifest import LoadedFile
 from hwm_magics.core.observed import Column
 from hwm_magics.errors import HwmError, QueryError, SchemaMismatchError, clean_message
-from hwm_magics.sources.file_storage import FileStorage, asked_at_once
+from hwm_magics.sources.file_storage import FileStorage
 
 __all__ = ["FileReader", "Layout", "reader_of"]
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from hwm_magics.connections.base import StorageConnection, path_problem
 from hwm_magics.connections.local import LocalConnection
@@ -20,10 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.fs as pafs
 
-__all__ = ["FileStorage", "Listing", "asked_at_once", "open_storage", "unfinished"]
+__all__ = ["FileStorage", "Listing", "open_storage", "unfinished"]
 
-A = TypeVar("A")
-T = TypeVar("T")
 
 _MAGIC = re.compile(r"[*?\[]")
 _UNFINISHED = re.compile(
@@ -31,7 +28,6 @@ _UNFINISHED = re.compile(
     re.IGNORECASE,
 )
 _TAG = 22
-_AT_ONCE = 8
 
 
 @dataclass(slots=True)
@@ -84,22 +80,6 @@ def open_storage(connection: StorageConnection) -> FileStorage:
     if isinstance(connection, LocalConnection):
         return LocalFiles(connection)
     return ObjectFiles(connection)
-
-
-def asked_at_once(work: Callable[[A], T], each: Sequence[A]) -> list[T]:
-    """Ask several files, some at once: object stores take their time to answer.
-
-    Args:
-        work: What to ask one.
-        each: They.
-
-    Returns:
-        The answers, in their order.
-    """
-    if len(each) <= 1:
-        return [work(one) for one in each]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(work, each))
 
 
 def unfinished(path: str) -> str:

@@ -14,17 +14,8 @@ from hwm_magics.connections.base import StorageConnection
 from hwm_magics.core.specs import ReadSpec
 from hwm_magics.core.versions import DataFile, VersionsSeen
 from hwm_magics.errors import ConfigError, HwmError, QueryError, UnsupportedByEngineError, clean_message
-from hwm_magics.sources.delta_versions import (
-    DeltaSource,
-    TableVersion,
-    delta_options,
-    folder_of,
-    identity_of,
-    newest_of,
-    open_table,
-    partitioned_by_bytes,
-)
-from hwm_magics.sources.file_storage import FileStorage, open_storage
+from hwm_magics.sources.delta_versions import DeltaSource, TableVersion, opened, partitioned_by_bytes
+from hwm_magics.sources.file_storage import FileStorage
 from hwm_magics.sources.files_arrow import ArrowFilesDriver, OfFiles, evaluator
 
 if TYPE_CHECKING:
@@ -51,10 +42,8 @@ def open_delta(storage: StorageConnection, read: ReadSpec) -> DeltaSource:
     """
     if read.path is None or read.relation is None:
         raise ConfigError("read has no path", hint="write read.path")
-    options = delta_options(read, "pandas")
-    table = open_table(storage, read.path)
-    place = identity_of(table, storage.uri(read.path))
-    if bytewise := partitioned_by_bytes(table):
+    there = opened(storage, read, "pandas")
+    if bytewise := partitioned_by_bytes(there.table):
         raise UnsupportedByEngineError(
             f"{read.path} is partitioned by {bytewise}, whose bytes delta-rs reads wrong",
             hint="write engine: spark",
@@ -64,22 +53,14 @@ def open_delta(storage: StorageConnection, read: ReadSpec) -> DeltaSource:
         connection,
         f"the Delta table {read.path}",
         connection.close,
-        OfFiles("duckdb", place=place),
+        OfFiles("duckdb", place=there.identity),
         view=read.relation,
-        files=open_storage(storage),
-        table=table,
-        folder=folder_of(read.path),
-        newest=newest_of(table),
+        files=there.files,
+        table=there.table,
+        folder=there.folder,
+        newest=there.newest,
     )
-    return DeltaSource(
-        driver,
-        read,
-        options.timezone,
-        files=driver.files,
-        folder=driver.folder,
-        options=options,
-        table=driver,
-    )
+    return there.source(driver, read)
 
 
 @dataclass(slots=True)
