@@ -356,12 +356,14 @@ def watermark(
     Returns:
         Its exact text; None when there is none.
     """
+    from hwm_magics.jobs.marks import settle
+
     if adopt and set is not None:
         raise ConfigError("set and adopt contradict each other", hint="give one of them")
     request = _Request(what, connections=connections, params=params, node=node)
     spec, workspace = request.only(), request.context.workspace
     if adopt or set is not None:
-        found = workspace.set_watermark(spec, None if adopt else str(set)).watermark
+        found = settle(workspace, spec, None if adopt else str(set)).watermark
     else:
         found = workspace.status(spec).watermark
     return None if found is None else str(found)

@@ -1,4 +1,4 @@
-"""The use cases: plan, load, status, history, watermark. The only place where configuration meets engines."""
+"""The use cases: plan, load, status, history. The only place where configuration meets engines."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from hwm_magics import errors, telemetry
 from hwm_magics.connections.spark import SparkConnection
-from hwm_magics.core.by_version import version_mark, version_of
-from hwm_magics.core.cursor import CursorType, CursorValue
+from hwm_magics.core.by_version import version_of
 from hwm_magics.core.decided import Decision, LoadPlan, LoadResult, ReadRows
 from hwm_magics.core.intent import Intent, cursor_spec, intend
-from hwm_magics.core.manifest import FileRecord
-from hwm_magics.core.observed import CommitRecord, Existence, LateColumn, TargetState, Watermark
+from hwm_magics.core.observed import CommitRecord, Existence, TargetState, Watermark
 from hwm_magics.core.plan import continues, moves, plan_load
 from hwm_magics.core.query import CursorExpression, SourceQuery, Way, prepare
 from hwm_magics.core.specs import LoadSpec, ReadSpec, WriteMode
@@ -32,11 +30,9 @@ from hwm_magics.errors import (
     BlockedError,
     CommitConflictError,
     ConfigError,
-    CursorColumnError,
     QueryError,
     SourceChangedError,
     StalePlanError,
-    UnsupportedByEngineError,
 )
 from hwm_magics.sources.base import Source, SourceRequest
 
@@ -418,106 +414,13 @@ class Workspace:
             finally:
                 stream.close()
 
-    def _source_of(self, plan: LoadPlan) -> Source:
-        """The source of a plan: for files, those that it has chosen."""
-        source, state = self.source(plan.spec), plan.source
-        if state is not None and state.files is not None:
-            from hwm_magics.sources.files import FilesSource
-
-            if isinstance(source, FilesSource):
-                source.resume(state.files, state.columns)
-        if state is not None and state.versions is not None:
-            from hwm_magics.sources.delta_versions import DeltaSource
-
-            if isinstance(source, DeltaSource):
-                source.resume(state.versions)
-        return source
-
-    def set_watermark(self, spec: LoadSpec, value: str | None) -> CommitRecord:
-        """Settle the watermark: what lies at or below it counts as loaded from now on.
-
-        Args:
-            spec: The load.
-            value: The new mark as written; None adopts the highest value in the target's data.
-
-        Returns:
-            The commit that carries it.
-
-        Raises:
-            BlockedError: The target does not exist, or there is nothing to adopt.
-            CursorColumnError: The value is not of the cursor's type.
-            ConfigError: The load has no cursor column.
-        """
-        engine = self.engine(spec)
-        if spec.by_files:
-            return self._adopt_files(spec, engine, value)
-        if spec.by_versions:
-            return self._adopt_version(spec, engine, value)
-        query = self._query(spec)
-        cursor = cursor_spec(spec, query) if query else spec.read.cursor
-        if cursor is None:
-            raise ConfigError(
-                f"{spec.node} has no cursor column, so it has no watermark to set",
-                hint="add read.incremental {column: …}",
-            )
-        target = self.existing(spec, "to set a watermark of")
-        state = target.state
-        expression = CursorExpression.of(cursor)
-        mark = (
-            _adopted(target, expression, spec) if value is None else _given(value, target, expression, state)
-        )
-        record = _by_hand(
-            spec,
-            state,
-            watermark=Watermark(expression.label, mark, "set"),
-            late_columns=_still_late(target, expression),
-        )
-        return _settled(engine, spec, record)
-
-    def _adopt_files(self, spec: LoadSpec, engine: Engine, value: str | None) -> CommitRecord:
-        """Count the files that are there now as loaded."""
-        if value is not None:
-            raise ConfigError(
-                f"{spec.node} has no cursor column: the record of loaded files tells what is new",
-                hint="--adopt counts all files that are there now as loaded",
-            )
-        from hwm_magics.sources.files import FilesSource
-
-        state = self.existing(spec, "to set a watermark of").state
-        with self.source(spec) as source:
-            if not isinstance(source, FilesSource):
-                raise UnsupportedByEngineError(
-                    f"{spec.read.format} has no record of loaded files", hint="use mode: overwrite"
-                )
-            files = source.present()
-        record = _by_hand(
-            spec, state, files=FileRecord(files, full=True, count=len(files)), asked_at=self.now()
-        )
-        return _settled(engine, spec, record)
-
-    def _adopt_version(self, spec: LoadSpec, engine: Engine, value: str | None) -> CommitRecord:
-        """Count a version of the source as loaded: one that is named, or the newest."""
-        from hwm_magics.sources.delta_versions import DeltaSource
-
-        state = self.existing(spec, "to set a watermark of").state
-        with self.source(spec) as source:
-            if not isinstance(source, DeltaSource):
-                raise UnsupportedByEngineError(
-                    f"the {engine.capabilities.engine} engine has no record of versions",
-                    hint="use engine: pandas",
-                )
-            newest, identity = source.present()
-        number = newest if value is None else _version(value, newest)
-        mark = replace(version_mark(number), origin="set")
-        return _settled(
-            engine, spec, _by_hand(spec, state, watermark=mark, source=identity, asked_at=self.now())
-        )
-
-    def _query(self, spec: LoadSpec) -> SourceQuery | None:
-        if spec.read.cursor is not None:
-            return None
-        with self.source(spec) as source:
-            return prepare(spec.read, spec.write, source.dialect)
+    @contextmanager
+    def _source_of(self, plan: LoadPlan) -> Iterator[Source]:
+        """The source of a plan, for what the plan has chosen."""
+        with self.source(plan.spec) as source:
+            if plan.source is not None:
+                source.resume(plan.source)
+            yield source
 
     def _transform(self, spec: LoadSpec) -> Callable[[pd.DataFrame], pd.DataFrame] | None:
         name = spec.transform
@@ -560,25 +463,6 @@ def _target_values(query: SourceQuery, target: OpenTarget, intent: Intent) -> tu
         return ()
     found = target.evaluate(query.target_sql(tuple(column.name for column in target.state.columns)))
     return tuple(Param(f"target_{number}", value) for number, value in enumerate(found, 1))
-
-
-def _by_hand(spec: LoadSpec, state: TargetState, **given: Any) -> CommitRecord:
-    """The record of a mark that a person settles."""
-    return CommitRecord(-1, None, spec.node, str(uuid.uuid4()), "mark", state.seq + 1, **given)
-
-
-def _settled(engine: Engine, spec: LoadSpec, record: CommitRecord) -> CommitRecord:
-    """Commit it; what it says then."""
-    return replace(record, version=engine.set_watermark(spec, record), committed_at=datetime.now(UTC))
-
-
-def _version(value: str, newest: int) -> int:
-    if not value.isascii() or not value.isdigit() or int(value) > newest:
-        raise CursorColumnError(
-            f"{value!r} is no version of the source, whose newest is {newest}",
-            hint="without a cursor column the watermark is a version; --adopt takes the newest",
-        )
-    return int(value)
 
 
 def _request(
@@ -681,39 +565,3 @@ def _raise_blocked(plan: LoadPlan) -> None:
     if plan.blocker is None:
         return
     raise errors.named(plan.blocker.error)(plan.blocker.message, hint=plan.blocker.hint)
-
-
-def _still_late(target: OpenTarget, cursor: CursorExpression) -> tuple[LateColumn, ...]:
-    """The columns that rows may lack, in terms of the cursor that the mark is of."""
-    last = target.state.last_load
-    if last is None or not last.late_columns:
-        return ()
-    if last.watermark is not None and last.watermark.column == cursor.label:
-        return last.late_columns
-    highest = target.maximum(cursor)
-    return tuple(replace(each, upto=highest) for each in last.late_columns) if highest is not None else ()
-
-
-def _adopted(target: OpenTarget, cursor: CursorExpression, spec: LoadSpec) -> CursorValue:
-    found = target.maximum(cursor)
-    if found is None:
-        raise BlockedError(
-            f"{spec.write.label} holds no value in {cursor.label} to adopt",
-            hint="set one with %hwm_watermark --set VALUE",
-        )
-    return found
-
-
-def _given(value: str, target: OpenTarget, cursor: CursorExpression, state: TargetState) -> CursorValue:
-    last = state.last_load
-    kind: CursorType | None = None
-    if last is not None and last.watermark is not None and last.watermark.column == cursor.label:
-        kind = last.watermark.value.type
-    if kind is None:
-        kind = target.cursor_type(cursor)
-    if kind is None:
-        raise CursorColumnError(
-            f"the target has no column {cursor.column!r}, so the type of its watermark can't be told",
-            hint="run the load once, or correct read.incremental.column",
-        )
-    return kind.value(value)

@@ -66,6 +66,7 @@ def watermark(
 ) -> int:
     """Settle a node's watermark by hand: with --set or --adopt."""
     from hwm_magics.jobs.context import only
+    from hwm_magics.jobs.marks import settle
     from hwm_magics.jobs.report import next_load
     from hwm_magics.jobs.tables import record_to_dict, settled_words
 
@@ -73,7 +74,7 @@ def watermark(
         raise ConfigError("one of --set V and --adopt is needed", hint="hwm status shows the watermark")
     context, loads = read_loads(file, params, nodes=nodes)
     load = only(loads, "a watermark is of one node")
-    record = context.workspace.set_watermark(load, value)
+    record = settle(context.workspace, load, value)
     if as_json:
         print_json(record_to_dict(record))
     else:

@@ -69,6 +69,7 @@ class TargetMagics(Magics):
     def hwm_watermark(self, options: argparse.Namespace) -> Table | None:
         """Show a load's watermark, or settle it by hand."""
         from hwm_magics.jobs.context import only
+        from hwm_magics.jobs.marks import settle
         from hwm_magics.jobs.report import next_load
         from hwm_magics.jobs.tables import settled_words, status_table
 
@@ -77,7 +78,7 @@ class TargetMagics(Magics):
         context, loads = self.session.loads_of(options)
         if options.adopt or options.value is not None:
             load = only(loads, "a watermark belongs to one node")
-            record = context.workspace.set_watermark(load, options.value)
+            record = settle(context.workspace, load, options.value)
             say(f"{record.node}: {settled_words(record)}")
             say(next_load(context.workspace, load))
             return None

@@ -85,6 +85,14 @@ class Source(Protocol):
         """
         ...
 
+    def resume(self, state: SourceState) -> None:
+        """Stand for what a plan has chosen, on a connection of its own, without looking for what came later.
+
+        Args:
+            state: What :meth:`observe` told of it.
+        """
+        ...
+
     def open(self, statement: Statement) -> BatchStream:
         """Run one statement and stream its rows.
 

@@ -84,16 +84,13 @@ class DeltaSource(SqlSource):
     def observe(self, request: SourceRequest) -> SourceState:
         """See :meth:`~hwm_magics.sources.base.Source.observe`."""
         seen = self._look(request.since, compared=request.compared)
-        self.resume(seen)
+        self._parts_there()[1].stand_for(seen)
         return replace(SqlSource.observe(self, request), versions=seen)
 
-    def resume(self, seen: VersionsSeen) -> None:
-        """Stand for what a plan reads, whatever came later.
-
-        Args:
-            seen: What the plan's look at the versions came to.
-        """
-        self._parts_there()[1].stand_for(seen)
+    def resume(self, state: SourceState) -> None:
+        """See :meth:`~hwm_magics.sources.base.Source.resume`."""
+        if state.versions is not None:
+            self._parts_there()[1].stand_for(state.versions)
 
     def present(self) -> tuple[int, SourceIdentity]:
         """The newest version there is, and which table it is of."""

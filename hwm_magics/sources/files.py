@@ -96,13 +96,12 @@ class FilesSource(SqlSource):
         self.seen = seen
         return replace(state, files=seen)
 
-    def resume(self, seen: FilesSeen, columns: Sequence[Column]) -> None:
-        """Stand for the files of a plan, without looking for others.
+    def resume(self, state: SourceState) -> None:
+        """See :meth:`~hwm_magics.sources.base.Source.resume`."""
+        if state.files is not None:
+            self._take(state.files, state.columns)
 
-        Args:
-            seen: What the plan's look at them came to.
-            columns: The columns that it gave them.
-        """
+    def _take(self, seen: FilesSeen, columns: Sequence[Column]) -> None:
         self._parts_there()[1].take(seen.new, columns)
         self.seen = seen
 
@@ -113,7 +112,7 @@ class FilesSource(SqlSource):
             seen = chosen(files, self.read, self.options, None, time.time_ns())
             if not seen.new:
                 raise _nothing(files, self.read, seen)
-            self.resume(seen, ())
+            self._take(seen, ())
 
     def rows(self, statement: Statement) -> list[tuple[Any, ...]]:
         """See :meth:`~hwm_magics.sources.sql.SqlSource.rows`."""

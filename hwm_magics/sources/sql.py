@@ -168,6 +168,9 @@ class SqlSource:
         with self.driver.reading():
             return self._observe(request)
 
+    def resume(self, state: SourceState) -> None:
+        """A statement alone tells what to read of a database."""
+
     def _observe(self, request: SourceRequest) -> SourceState:
         query = request.query
         values = request.target_values or query.first_run_values

@@ -13,6 +13,7 @@ from fakes.workspace import Bench
 from hwm_magics.core.observed import Column
 from hwm_magics.errors import LoadCancelled, QueryError
 from hwm_magics.jobs.chunks import InChunks
+from hwm_magics.jobs.marks import settle
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -149,7 +150,7 @@ def test_a_column_that_comes_between_two_chunks_is_added_and_rows_are_still_reco
     for number in range(1, 5):
         db.change(number, {"w": f"w{number}"})
     InChunks(bench).load(spec)
-    bench.set_watermark(spec, str(db.clock - 400 * MINUTE))
+    settle(bench, spec, str(db.clock - 400 * MINUTE))
     again = bench.load(spec)
     assert (again.rows_written, again.rows_recognised) == (0, 4)
     assert [(row["id"], row["w"]) for row in case.rows()] == [

@@ -13,6 +13,7 @@ from fakes.source import FakeDatabase
 from hwm_magics.core.observed import Column
 from hwm_magics.core.specs import CursorSpec
 from hwm_magics.errors import CommitError, ConfigError, SchemaMismatchError
+from hwm_magics.jobs.marks import settle
 
 MINUTE = timedelta(minutes=1)
 WIDER = (*COLUMNS, Column("w", "long"))
@@ -133,7 +134,7 @@ def test_rows_that_lack_a_column_are_recognised_after_the_mark_was_set_back(case
         db.advance((1 + between) * MINUTE)
         db.insert(a_row(db, number, w=7))
         bench.load(a_spec())
-    bench.set_watermark(a_spec(), "2024-01-01")
+    settle(bench, a_spec(), "2024-01-01")
     for _ in range(2):
         assert bench.load(a_spec()).rows_written == 0
     assert ids(case) == [1, 2, 3]

@@ -11,6 +11,7 @@ from fakes.source import START
 
 from hwm_magics.core.specs import CursorSpec
 from hwm_magics.errors import BlockedError, CursorColumnError, TargetUnknownError
+from hwm_magics.jobs.marks import settle
 
 MINUTE = timedelta(minutes=1)
 
@@ -148,7 +149,7 @@ def test_rows_that_others_changed_could_double_so_the_load_is_blocked(case, benc
         bench.load(a_spec())
     assert "%hwm_watermark" in caught.value.hint
     assert case.state() == before
-    bench.set_watermark(a_spec(), None)
+    settle(bench, a_spec(), None)
     assert bench.load(a_spec()).rows_written == 1
     assert ids(case) == [1, 2, 3, 4]
 
@@ -287,7 +288,7 @@ def test_rows_that_others_put_into_our_empty_table_are_no_mark_of_ours(case, ben
     with pytest.raises(BlockedError, match="never loaded") as caught:
         bench.load(a_spec())
     assert "%hwm_watermark" in caught.value.hint
-    bench.set_watermark(a_spec(), "2024-01-01")
+    settle(bench, a_spec(), "2024-01-01")
     assert bench.load(a_spec()).rows_written == 1
     assert ids(case) == [1, 90]
 
@@ -311,7 +312,7 @@ def test_rows_that_others_add_before_our_first_value_are_no_mark_of_ours(case, b
 @pytest.mark.usefixtures("three")
 def test_a_mark_set_by_hand_holds_for_the_next_load(case, bench, db):
     version = case.version()
-    record = bench.set_watermark(a_spec(), "2024-06-01 12:00:00")
+    record = settle(bench, a_spec(), "2024-06-01 12:00:00")
     assert (record.version, case.version()) == (version + 1, version + 1)
     assert len(case.rows()) == 3
     plan = bench.plan(a_spec())
@@ -325,7 +326,7 @@ def test_what_lies_below_a_mark_set_by_hand_counts_as_loaded(case, bench, db):
     db.insert(a_row(db, 1))
     db.advance(30 * MINUTE)
     db.insert(a_row(db, 2))
-    bench.set_watermark(a_spec(), str(START))
+    settle(bench, a_spec(), str(START))
     assert bench.load(a_spec()).rows_written == 1
     assert ids(case) == [2]
 
@@ -337,7 +338,7 @@ def test_no_later_load_looks_below_a_mark_set_by_hand(case, bench, db, lag):
     db.insert(a_row(db, 1))
     db.advance(5 * MINUTE)
     db.insert(a_row(db, 2))
-    bench.set_watermark(spec, str(START))
+    settle(bench, spec, str(START))
     for number in (3, 4):
         bench.load(spec)
         db.advance(MINUTE)
@@ -349,7 +350,7 @@ def test_no_later_load_looks_below_a_mark_set_by_hand(case, bench, db, lag):
 def test_a_full_reload_forgets_a_mark_set_by_hand(case, bench, db):
     case.make(COLUMNS)
     db.insert(a_row(db, 1))
-    bench.set_watermark(a_spec(), str(START))
+    settle(bench, a_spec(), str(START))
     bench.load(a_spec(force=True))
     db.insert({**a_row(db, 2), "u": START - MINUTE})
     bench.load(a_spec())
@@ -358,7 +359,7 @@ def test_a_full_reload_forgets_a_mark_set_by_hand(case, bench, db):
 
 def test_adopting_takes_the_datas_maximum(case, bench, db):
     case.make(COLUMNS, [a_row(db, 1)])
-    assert str(bench.set_watermark(a_spec(), None).watermark) == str(START)
+    assert str(settle(bench, a_spec(), None).watermark) == str(START)
 
 
 @pytest.mark.parametrize("value", ["yesterday", "7", "2024-06-01 12:00:00+02:00"])
@@ -366,23 +367,23 @@ def test_adopting_takes_the_datas_maximum(case, bench, db):
 def test_a_mark_that_is_no_value_of_the_cursor_is_refused(case, bench, value):
     before = case.state()
     with pytest.raises(CursorColumnError) as caught:
-        bench.set_watermark(a_spec(), value)
+        settle(bench, a_spec(), value)
     assert caught.value.hint
     assert case.state() == before
 
 
 def test_there_is_no_mark_to_set_without_a_table(case, bench):
     with pytest.raises(BlockedError):
-        bench.set_watermark(a_spec(), "2024-06-01")
+        settle(bench, a_spec(), "2024-06-01")
     case.obstruct("foreign files")
     with pytest.raises(TargetUnknownError):
-        bench.set_watermark(a_spec(), "2024-06-01")
+        settle(bench, a_spec(), "2024-06-01")
 
 
 def test_a_table_without_a_value_has_nothing_to_adopt(case, bench):
     case.make(COLUMNS, [{"id": 1, "u": None, "v": "a"}])
     with pytest.raises(BlockedError, match="no value"):
-        bench.set_watermark(a_spec(), None)
+        settle(bench, a_spec(), None)
 
 
 # --- History ---------------------------------------------------------------------------------------------
@@ -390,7 +391,7 @@ def test_a_table_without_a_value_has_nothing_to_adopt(case, bench):
 
 def test_the_history_tells_each_load_newest_first(case, bench, db, three):
     case.compact()
-    bench.set_watermark(a_spec(), str(START + 60 * MINUTE))
+    settle(bench, a_spec(), str(START + 60 * MINUTE))
     records = bench.history(a_spec())
     assert [record.kind for record in records] == ["mark", "incremental", "incremental", "first_run"]
     assert [record.version for record in records][1:] == list(reversed(three))

@@ -263,6 +263,9 @@ class FakeSource:
         field_ = arrow_schema(self.database.columns).field(name)
         return cursor_type_of(field_.type)
 
+    def resume(self, state: SourceState) -> None:
+        """See the contract: the statement alone tells what to read."""
+
     def open(self, statement: Statement) -> BatchStream:
         """Read one statement: what is committed at this moment, newest first."""
         self.reads += 1

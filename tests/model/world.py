@@ -22,6 +22,7 @@ from hwm_magics.core.observed import Column
 from hwm_magics.core.specs import CursorSpec, LoadSpec, NullPolicy
 from hwm_magics.errors import CommitConflictError, CommitError
 from hwm_magics.jobs.chunks import InChunks
+from hwm_magics.jobs.marks import settle
 
 LAG = timedelta(minutes=10)
 MINUTE = timedelta(minutes=1)
@@ -295,7 +296,7 @@ class World:
     def set_mark(self) -> None:
         """Somebody sets the mark below all rows: everything is to be looked at again."""
         if self._case is not None and self.target.version() >= 0:
-            self._bench(lambda place: None).set_watermark(self.spec, "0" if self.numbered else "2024-01-01")
+            settle(self._bench(lambda place: None), self.spec, "0" if self.numbered else "2024-01-01")
 
     def truncate(self) -> None:
         """Somebody empties the target."""
