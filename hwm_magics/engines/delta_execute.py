@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hwm_magics.core.commit_info import LogEntry, written
 from hwm_magics.core.decided import (
@@ -33,6 +33,7 @@ from hwm_magics.engines.delta_log import LogReader
 from hwm_magics.engines.delta_open import Address
 from hwm_magics.engines.delta_read import arrow_schema_of, require_readable, select
 from hwm_magics.engines.delta_sql import bounded, condition
+from hwm_magics.engines.delta_stream import in_one_stream
 from hwm_magics.engines.delta_upkeep import DeltaUpkeep
 from hwm_magics.engines.delta_write import Feed, commit, commit_properties, translated, writer_properties
 from hwm_magics.engines.planned import compared_by, cursor_of, kind_of, marks_alone, record_of
@@ -244,40 +245,21 @@ class Execution:
         properties = commit_properties(record)
         partitioned = bool(self._plan.target.partition_by or (self._create and self._create.partition_by))
         parquet = writer_properties(feed.first, partitioned=partitioned)
-        merge_schema = bool(self._change.added)
         step = self._write
         if isinstance(step, MergeRows | ReplaceWindow):
             require_readable(table)
         if isinstance(step, MergeRows):
             return self._merger(table, reader, step, record, parquet)
-        predicate = (
-            bounded(step.window, CursorExpression(step.cursor, step.fallback), self._plan.target.columns)
-            if isinstance(step, ReplaceWindow)
-            else None
-        )
-        replace_rows = isinstance(step, ReplaceTable | ReplaceWindow)
+        how: dict[str, Any] = {"mode": "append", "schema_mode": "merge" if self._change.added else None}
+        if isinstance(step, ReplaceTable | ReplaceWindow):
+            how["mode"] = "overwrite"
+        if isinstance(step, ReplaceWindow):
+            cursor = CursorExpression(step.cursor, step.fallback)
+            how["predicate"] = bounded(step.window, cursor, self._plan.target.columns)
 
         def write() -> None:
-            schema_mode: Literal["merge"] | None = "merge" if merge_schema else None
-            if replace_rows:
-                write_deltalake(
-                    table,
-                    reader,
-                    mode="overwrite",
-                    predicate=predicate,
-                    schema_mode=schema_mode,
-                    commit_properties=properties,
-                    writer_properties=parquet,
-                )
-            else:
-                write_deltalake(
-                    table,
-                    reader,
-                    mode="append",
-                    schema_mode=schema_mode,
-                    commit_properties=properties,
-                    writer_properties=parquet,
-                )
+            with in_one_stream() as feed.begun:
+                write_deltalake(table, reader, commit_properties=properties, writer_properties=parquet, **how)
 
         return write
 

@@ -34,7 +34,9 @@ _GROUP_BYTES = 32 * 2**20
 """A row group of wide rows has no more than this, in memory."""
 
 _LOOKED_AT = 8_192
-"""So many rows tell whether a column repeats its values; of fewer than half of them a load is small anyway."""
+"""At most so many rows tell whether a column repeats its values."""
+_ENOUGH = 32
+"""The part of a row group that must be there to tell; a narrow load of fewer rows is small anyway."""
 
 
 class Feed:
@@ -46,6 +48,10 @@ class Feed:
     Args:
         batches: The rows.
         run: The attempt; looked at before every batch.
+
+    Attributes:
+        error: What ended it; None where nothing did.
+        begun: Called when delta-rs asks for the first rows, from its own thread.
     """
 
     def __init__(self, batches: Iterator[pa.RecordBatch], run: RunContext) -> None:
@@ -53,6 +59,7 @@ class Feed:
         self._run = run
         self._first: pa.RecordBatch | None = None
         self.error: BaseException | None = None
+        self.begun: Callable[[], None] = lambda: None
 
     def has_rows(self) -> bool:
         """Read up to the first row; a load without any commits nothing."""
@@ -67,6 +74,7 @@ class Feed:
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         run = self._run
+        self.begun()
         try:
             if self._first is not None:
                 yield self._first
@@ -133,7 +141,7 @@ def _hardly_repeated(first: pa.RecordBatch, group: int) -> tuple[str, ...]:
     Of `n` rows drawn from `d` equally frequent values, ``d * (1 - exp(-n / d))`` values are met; `d` is
     half a row group here.
     """
-    if first.num_rows < _LOOKED_AT // 2:
+    if first.num_rows * _ENOUGH < group:
         return ()
     import pyarrow as pa
 

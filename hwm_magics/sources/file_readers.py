@@ -19,6 +19,7 @@ from hwm_magics.core.manifest import LoadedFile
 from hwm_magics.core.observed import Column
 from hwm_magics.errors import HwmError, QueryError, SchemaMismatchError, clean_message
 from hwm_magics.sources.file_storage import FileStorage
+from hwm_magics.sources.fitting import rows_of
 
 __all__ = ["FileReader", "Layout", "reader_of"]
 
@@ -29,7 +30,6 @@ SAMPLED_FILES = 5
 SAMPLED_BYTES = 1 << 20
 """So many bytes of each."""
 _BLOCK = 4 << 20
-_ROWS = 65_536
 _EXACT_DIGITS = 15
 _ZONE = re.compile(r"\d:\d.*(?:Z|[+-]\d\d:?(?:\d\d)?)$")
 _SPARK = b"org.apache.spark.version"
@@ -567,7 +567,7 @@ class ParquetReader(FileReader):
             there = set(file.schema_arrow.names)
             wanted = [name for name in schema.names if name in there]
             try:
-                for batch in file.iter_batches(batch_size=_ROWS, columns=wanted):
+                for batch in file.iter_batches(batch_size=rows_of(file), columns=wanted):
                     arrays = [
                         cast_array(batch.column(each.name), each.type, each.name)
                         if each.name in there

@@ -17,13 +17,12 @@ from hwm_magics.errors import ConfigError, HwmError, QueryError, UnsupportedByEn
 from hwm_magics.sources.delta_versions import DeltaSource, TableVersion, opened, partitioned_by_bytes
 from hwm_magics.sources.file_storage import FileStorage
 from hwm_magics.sources.files_arrow import ArrowFilesDriver, OfFiles, evaluator
+from hwm_magics.sources.fitting import FEW, rows_of
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 __all__ = ["open_delta"]
-
-_ROWS = 65_536
 
 
 def open_delta(storage: StorageConnection, read: ReadSpec) -> DeltaSource:
@@ -134,7 +133,10 @@ class DeltaDriver(ArrowFilesDriver):
             from pyarrow.dataset import ParquetReadOptions
 
             options = ParquetReadOptions(coerce_int96_timestamp_unit="us")
-            yield from table.to_pyarrow_dataset(parquet_read_options=options).to_batches(columns=wanted.names)
+            dataset = table.to_pyarrow_dataset(parquet_read_options=options)
+            yield from dataset.to_batches(
+                columns=wanted.names, batch_size=FEW, batch_readahead=2, fragment_readahead=1
+            )
         else:
             yield from QueryBuilder().register("hwm_source", table).execute(asked)
 
@@ -148,7 +150,7 @@ class DeltaDriver(ArrowFilesDriver):
             there = set(file.schema_arrow.names)
             held = {name: self.newest.physical.get(name, name) for name in wanted.names}
             read = [name for name in held.values() if name in there]
-            for batch in file.iter_batches(batch_size=_ROWS, columns=read):
+            for batch in file.iter_batches(batch_size=rows_of(file), columns=read):
                 arrays = [self._column(batch, each, held[each.name], one) for each in wanted]
                 yield pa.RecordBatch.from_arrays(arrays, schema=wanted)
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AdbcPostgres", "connect"]
 
-_BATCH_BYTES = 8 * 2**20
-"""From 4 MiB on larger batches are no faster, and take memory."""
+_BATCH_BYTES = 4 * 2**20
+"""Larger batches are no faster, and take memory."""
 _CONNECT_SECONDS = 10
 _NO_SNAPSHOT = ("22023", "42704", "55000")
 """What PostgreSQL answers who names a snapshot that is not there any more: older versions, newer ones, and any whose

@@ -19,6 +19,7 @@ from hwm_magics.sources import adbc
 from hwm_magics.sources.dialects import Dialect
 from hwm_magics.sources.dialects.sqlite import Sqlite
 from hwm_magics.sources.failures import failure, incomplete
+from hwm_magics.sources.fitting import FEW, gathered
 from hwm_magics.sources.rendering import render, with_literals
 from hwm_magics.sources.sql import RawStream
 from hwm_magics.sources.sqlite_types import SqliteTypes
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AdbcSqlite", "connect"]
 
-_BATCH_ROWS = 32_768
 # The driver takes the types of the first row for those of all: this row has the types meant.
 _FIRST = {pa.int64(): "0", pa.float64(): "0.0", pa.string(): "''", pa.binary(): "x''"}
 
@@ -157,12 +157,12 @@ class AdbcSqlite:
                 self.connection,
                 f"SELECT {first} UNION ALL {sql}",
                 values,
-                {"adbc.sqlite.query.batch_rows": str(_BATCH_ROWS)},
+                {"adbc.sqlite.query.batch_rows": str(FEW)},
             )
         except adbc.ERRORS as error:
             raise self._told(error, wires) from error
         reading = _Reading(self, reader, free, wires)
-        return RawStream(reading.batches(), reading.close)
+        return RawStream(gathered(reading.batches()), reading.close)
 
     def _told(self, error: BaseException, wires: Sequence[Wire]) -> SourceError:
         found = re.search(r"Type mismatch in column (\d+): expected \w+ but got ([\w/]+)", str(error))

@@ -20,6 +20,7 @@ from hwm_magics.sources.dialects.postgres import with_natives as postgres_native
 from hwm_magics.sources.dialects.tsql import described as tsql_described
 from hwm_magics.sources.dialects.tsql import with_natives as tsql_natives
 from hwm_magics.sources.failures import failure, incomplete, lacks_table
+from hwm_magics.sources.fitting import MOST_FETCHED, fetched
 from hwm_magics.sources.mysql_types import description_of, leave_the_rest
 from hwm_magics.sources.rendering import render, with_literals
 from hwm_magics.sources.rows import arrays_of
@@ -29,7 +30,6 @@ from hwm_magics.sources.wire import Described, Wire
 
 __all__ = ["PythonDriver", "Rows", "of_object"]
 
-_ROWS = 10_000
 _DBMS_NAME = 17
 """ODBC's number for the question which database this is."""
 _DBMS = (
@@ -191,7 +191,7 @@ class PythonDriver:
         result = self._execute(sql, values, "asking")
         try:
             found: list[tuple[Any, ...]] = []
-            while some := self._fetch(result, _ROWS):
+            while some := self._fetch(result, MOST_FETCHED):
                 found += [tuple(row) for row in some]
             return found
         finally:
@@ -214,14 +214,18 @@ class PythonDriver:
                     result.close()
                 self._settle()
 
+        def fetch(count: int) -> Sequence[Sequence[Any]]:
+            return self._fetch(result, count) if state["open"] else ()
+
+        def columns_of(rows: Sequence[Sequence[Any]]) -> Sequence[pa.Array]:
+            if not as_text:
+                return arrays_of(rows, wires)
+            texts = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
+            return [of_text(text, *owner) for text, owner in zip(texts, owners, strict=True)]
+
         def batches() -> Iterator[Sequence[pa.Array]]:
             try:
-                while state["open"] and (some := self._fetch(result, _ROWS)):
-                    if as_text:
-                        columns = [pa.array(column, pa.string()) for column in zip(*some, strict=True)]
-                        yield [of_text(text, *owner) for text, owner in zip(columns, owners, strict=True)]
-                    else:
-                        yield arrays_of(some, wires)
+                yield from fetched(fetch, columns_of)
                 if not state["open"]:
                     raise incomplete(f"reading from {self.place}", "the read was stopped")
             finally:

@@ -14,13 +14,12 @@ from hwm_magics.core.statement import Statement
 from hwm_magics.errors import SourceConnectionError
 from hwm_magics.sources.dialects import Dialect, dialect_of
 from hwm_magics.sources.failures import failure, incomplete, not_installed
+from hwm_magics.sources.fitting import FEW, gathered
 from hwm_magics.sources.rendering import render
 from hwm_magics.sources.sql import RawStream
 from hwm_magics.sources.wire import Described, Wire
 
 __all__ = ["DuckDbDriver", "connect", "of_object"]
-
-_ROWS = 65_536
 
 
 def connect(path: str, settings: Mapping[str, str]) -> DuckDbDriver:
@@ -88,7 +87,7 @@ class DuckDbDriver:
 
         sql, values = render(statement, self.dialect.bind)
         try:
-            return self.connection.sql(sql, params=values or None).to_arrow_reader(_ROWS)
+            return self.connection.sql(sql, params=values or None).to_arrow_reader(FEW)
         except duckdb.Error as error:
             raise failure(error, doing=f"{doing} {self.place}") from error
 
@@ -129,7 +128,7 @@ class DuckDbDriver:
             finally:
                 close()
 
-        return RawStream(batches(), close)
+        return RawStream(gathered(batches()), close)
 
     def close(self) -> None:
         self.finish()

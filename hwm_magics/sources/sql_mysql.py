@@ -19,6 +19,7 @@ from hwm_magics.errors import SourceConnectionError
 from hwm_magics.sources.dialects import dialect_of
 from hwm_magics.sources.dialects.mysql import MySql, from_text
 from hwm_magics.sources.failures import failure, incomplete, not_installed
+from hwm_magics.sources.fitting import fetched
 from hwm_magics.sources.mysql_types import description_of, leave_the_rest
 from hwm_magics.sources.rendering import render
 from hwm_magics.sources.sql import RawStream
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MySqlDriver", "connect"]
 
-_ROWS = 10_000
 _CONNECT_SECONDS = 10
 # What casts and comparisons depend on, whatever the server's own setting says.
 _SQL_MODE = "STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
@@ -242,10 +242,16 @@ class _Reading:
     def batches(self) -> Iterator[Sequence[pa.Array]]:
         driver = self.driver
         owners = [(kind, wire.column) for wire in self.wires for kind in wire.types]
+
+        def fetch(count: int) -> Sequence[Sequence[Any]]:
+            return () if self.done else driver._fetch(self.result, count)  # noqa: SLF001 - one unit
+
+        def columns_of(rows: Sequence[Sequence[Any]]) -> Sequence[pa.Array]:
+            columns = zip(*rows, strict=True)
+            return [_array(values, *owner) for values, owner in zip(columns, owners, strict=True)]
+
         try:
-            while not self.done and (some := driver._fetch(self.result, _ROWS)):  # noqa: SLF001 - one unit
-                columns = zip(*some, strict=True)
-                yield [_array(values, *owner) for values, owner in zip(columns, owners, strict=True)]
+            yield from fetched(fetch, columns_of)
             if self.done:
                 raise incomplete(f"reading from {driver.place}", "the read was stopped")
             self.done = True

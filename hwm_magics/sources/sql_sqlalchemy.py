@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["connect", "of_object"]
 
-_ROWS = 10_000
+_BUFFERED_ROWS = 1_000
+"""More are fetched no faster, and wide rows take memory."""
 _CONNECT_SECONDS = 10
 # Each driver spells its time-out in its own way.
 _TIMEOUTS = {
@@ -114,7 +115,7 @@ def _driver(connection: Connection, place: str, *, ours: bool) -> PythonDriver:
     def execute(sql: str, values: list[str], many: bool) -> Rows:  # noqa: FBT001 - a callback's signature
         options: dict[str, Any] = {"no_parameters": not values}
         if many:
-            options |= {"stream_results": True, "yield_per": _ROWS}
+            options |= {"stream_results": True, "yield_per": _BUFFERED_ROWS}
         result = connection.exec_driver_sql(sql, tuple(values) or None, execution_options=options)
         if not result.returns_rows:
             return Rows((), lambda _count: [], result.close)

@@ -1,0 +1,48 @@
+"""Has delta-rs hand rows to its writer as they come, so that wide ones take no more memory than narrow ones."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+__all__ = ["in_one_stream"]
+
+_WAITING = "4"
+"""So many batches wait for the writer: ten, delta-rs' default, took 100 MB more, and four keep it as busy."""
+
+
+@contextmanager
+def in_one_stream() -> Iterator[Callable[[], None]]:
+    """A write by this thread, planned as if there were one processor.
+
+    For several, DataFusion deals the batches out to as many tasks, each of which copies rows together until it has
+    8,192, whatever their size: of rows of 100 KB that is 2.6 GB on two processors, and eight times as much on
+    sixteen. All of them go to one writer anyway, so that nothing is gained. How many there are it asks when it plans:
+    Rust's ``available_parallelism`` counts those that the calling thread may use
+    (https://doc.rust-lang.org/std/thread/fn.available_parallelism.html). Linux can restrict a single thread so;
+    elsewhere the write is planned as ever.
+
+    Yields:
+        What ends the restriction, from any thread: to be called when the first rows are asked for, since the plan
+        stands then. It ends with the context at the latest.
+    """
+    os.environ.setdefault("DELTARS_WRITER_BATCH_CHANNEL_SIZE", _WAITING)
+    if not hasattr(os, "sched_setaffinity"):
+        yield lambda: None
+        return
+    thread = threading.get_native_id()
+    allowed = os.sched_getaffinity(thread)
+
+    def end() -> None:
+        # A sandbox may refuse either call, and a processor may have been taken away meanwhile.
+        with suppress(OSError):
+            os.sched_setaffinity(thread, allowed)
+
+    with suppress(OSError):
+        os.sched_setaffinity(thread, {min(allowed)})
+    try:
+        yield end
+    finally:
+        end()

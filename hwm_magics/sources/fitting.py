@@ -1,0 +1,97 @@
+"""How many rows come at a time: of wide rows fewer, so that no batch takes much memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
+
+__all__ = ["FEW", "MOST_FETCHED", "fetched", "gathered", "rows_of"]
+
+FEW = 2_048
+"""Rows of a batch, for drivers that can only be told how many, and to be put together by :func:`gathered`."""
+MOST_FETCHED = 10_000
+"""More rows at a time are fetched no faster from a cursor of Python's."""
+_MOST_READ = 65_536
+_MOST_GATHERED = 16_384
+_BATCH_BYTES = 8 * 2**20
+_FIRST_ROWS = 50
+"""Of rows whose width nobody knows yet."""
+_TIMES = 10
+"""So many times as many come next, at most."""
+
+
+def rows_of(file: ParquetFile) -> int:
+    """How many rows of a Parquet file to read at a time, by the sizes in its footer."""
+    footer = file.metadata
+    size = sum(footer.row_group(at).total_byte_size for at in range(footer.num_row_groups))
+    return _fitting(size, footer.num_rows, _MOST_READ)
+
+
+def fetched(
+    fetch: Callable[[int], Sequence[Sequence[Any]]],
+    columns_of: Callable[[Sequence[Sequence[Any]]], Sequence[pa.Array]],
+) -> Iterator[Sequence[pa.Array]]:
+    """The rows of a cursor in batches.
+
+    Args:
+        fetch: Gives at most so many of its next rows; none at its end.
+        columns_of: Makes columns of rows.
+
+    Yields:
+        The columns of each batch: of about 8 MB, or of :data:`MOST_FETCHED` rows.
+    """
+    held: list[Sequence[pa.Array]] = []
+    rows = size = 0
+    step = _FIRST_ROWS
+    while some := fetch(step):
+        held.append(columns_of(some))
+        rows, size = rows + len(some), size + _size(held[-1])
+        fit = _fitting(size, rows, MOST_FETCHED)
+        if rows >= fit:
+            yield _joined(held)
+            held, rows, size = [], 0, 0
+        # Rows that follow narrow ones may be wide.
+        step = min(fit - rows, _TIMES * step)
+    if held:
+        yield _joined(held)
+
+
+def gathered(batches: Iterable[Sequence[pa.Array]]) -> Iterator[Sequence[pa.Array]]:
+    """The same rows in larger batches, of drivers that can only be told how many rows theirs have.
+
+    Args:
+        batches: The columns of each.
+
+    Yields:
+        The columns of each batch: of about 8 MB, or of 16,384 rows.
+    """
+    held: list[Sequence[pa.Array]] = []
+    rows = size = 0
+    for columns in batches:
+        held.append(columns)
+        rows, size = rows + len(columns[0]), size + _size(columns)
+        if rows >= _MOST_GATHERED or size >= _BATCH_BYTES:
+            yield _joined(held)
+            held, rows, size = [], 0, 0
+    if held:
+        yield _joined(held)
+
+
+def _size(columns: Sequence[pa.Array]) -> int:
+    return sum(column.nbytes for column in columns)
+
+
+def _joined(held: Sequence[Sequence[pa.Array]]) -> Sequence[pa.Array]:
+    if len(held) == 1:
+        return held[0]
+    return [pa.concat_arrays(parts) for parts in zip(*held, strict=True)]
+
+
+def _fitting(size: int, rows: int, most: int) -> int:
+    """How many rows make a batch, where so many others have such a size."""
+    return max(1, min(most, _BATCH_BYTES * rows // max(1, size)))

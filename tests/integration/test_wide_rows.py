@@ -1,0 +1,127 @@
+"""Wide rows come in batches of a bounded size, whichever way leads to them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from datetime import timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from integration.test_source_ways import each, observed, to_postgres, to_sqlite
+from pyarrow import parquet
+
+from hwm_magics.connections.local import LocalConnection
+from hwm_magics.connections.sql import DuckDbConnection
+from hwm_magics.core.query import prepare
+from hwm_magics.core.specs import ReadSpec, WriteSpec
+from hwm_magics.sources.factory import open_source
+from hwm_magics.sources.files_arrow import open_files
+
+ROWS = 9_000
+WIDTH = 6_000
+"""Characters a row: 54 MB together."""
+WIDE = f"SELECT n AS id, {{text}} AS v FROM {{numbers}} WHERE n <= {ROWS}"
+MOST_BYTES = 36 * 2**20
+MOST_ROWS = 8_192
+"""What some drivers can only be told in rows."""
+
+
+def sizes_of(source, read):
+    query = prepare(read, WriteSpec("lake", path="x"), source.dialect)
+    state = observed(source, read)
+    stream = source.open(query.rows(first_run=True, projection=state.projection))
+    ids, sizes = [], []
+    for batch in stream.batches:
+        ids += batch.column("id").to_pylist()
+        assert set(pc.utf8_length(batch.column("v")).to_pylist()) == {WIDTH}
+        sizes.append((batch.num_rows, batch.nbytes))
+    assert sorted(ids) == list(range(1, ROWS + 1))
+    return sizes
+
+
+def check(source, read):
+    sizes = sizes_of(source, read)
+    assert len(sizes) > 1
+    assert all(size <= MOST_BYTES or rows <= MOST_ROWS for rows, size in sizes)
+
+
+@pytest.mark.parametrize("way", each(["adbc", "sqlalchemy", "odbc", "psycopg", "pyodbc object"]))
+def test_postgresql_gives_wide_rows_in_small_batches(way, pg_database):
+    numbers = f"generate_series(1, {ROWS}) AS n"
+    query = WIDE.format(text=f"repeat('x', {WIDTH})", numbers=numbers)
+    read = ReadSpec("shop", query=query)
+    with to_postgres(way, pg_database) as opens, opens(read) as source:
+        check(source, read)
+
+
+@pytest.mark.parametrize("way", each(["adbc", "sqlalchemy", "sqlite3"]))
+def test_sqlite_gives_wide_rows_in_small_batches(way, tmp_path):
+    path = tmp_path / "wide.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE w (n INTEGER PRIMARY KEY, v TEXT)")
+        rows = ((number, "x" * WIDTH) for number in range(1, ROWS + 1))
+        connection.executemany("INSERT INTO w VALUES (?, ?)", rows)
+    connection.close()
+    read = ReadSpec("shop", query=WIDE.format(text="v", numbers="w"))
+    with to_sqlite(way, path) as opens, opens(read) as source:
+        check(source, read)
+
+
+def test_duckdb_gives_wide_rows_in_small_batches():
+    numbers = f"range(1, {ROWS + 1}) AS t(n)"
+    read = ReadSpec("shop", query=WIDE.format(text=f"repeat('x', {WIDTH})", numbers=numbers))
+    with open_source(DuckDbConnection(name="shop", database=":memory:"), read) as source:
+        check(source, read)
+
+
+@pytest.mark.parametrize("groups", [ROWS, 1_000])
+def test_parquet_files_give_wide_rows_in_small_batches(tmp_path, groups):
+    table = pa.table({"id": pa.array(range(1, ROWS + 1)), "v": ["x" * WIDTH] * ROWS})
+    parquet.write_table(table, tmp_path / "wide.parquet", row_group_size=groups, use_dictionary=False)
+    read = ReadSpec("lake", path="*.parquet", format="parquet", options={"settle": timedelta(0)})
+    with open_files(LocalConnection(name="lake", root=str(tmp_path)), read) as source:
+        check(source, read)
+
+
+LOAD = """
+import contextlib, json, os, resource, sys
+import hwm_magics
+spec, connections = json.loads(sys.stdin.read())
+allowed = os.sched_getaffinity(0)
+result = hwm_magics.load(spec, connections=connections)
+restricted = []
+for thread in os.listdir("/proc/self/task"):
+    with contextlib.suppress(ProcessLookupError):
+        if os.sched_getaffinity(int(thread)) != allowed:
+            restricted.append(thread)
+print(json.dumps({
+    "rows": result.rows_written,
+    "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    "restricted": restricted,
+}))
+"""
+
+
+@pytest.mark.slow
+def test_rows_of_a_hundred_kilobytes_take_no_more_memory_than_narrow_ones(pg_database, tmp_path):
+    """delta-rs left to itself would hold 8,192 rows for each processor, and take 1.9 GB."""
+    query = "SELECT n AS id, repeat('x', 100000) AS v FROM generate_series(1, 12000) AS n"
+    spec = {
+        "read": {"connection": "shop", "query": query},
+        "write": {"connection": "lake", "path": "wide", "mode": "overwrite"},
+    }
+    connections = {"shop": pg_database.settings, "lake": {"type": "local", "root": str(tmp_path)}}
+    made = subprocess.run(
+        [sys.executable, "-c", LOAD],
+        input=json.dumps([spec, connections]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = json.loads(made.stdout)
+    assert (told["rows"], told["restricted"]) == (12_000, [])
+    assert told["peak"] < 1_000  # of 1,200 MB of rows; 300 MB where nothing else runs
