@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 __all__ = ["in_one_stream"]
 
 _WAITING = "4"
-"""So many batches wait for the writer: ten, delta-rs' default, took 100 MB more, and four keep it as busy."""
+"""So many batches wait for the writer: ten, delta-rs' default, took 60 MB more, and four keep it as busy."""
 
 
 @contextmanager
@@ -18,8 +18,8 @@ def in_one_stream() -> Iterator[Callable[[], None]]:
     """A write by this thread, planned as if there were one processor.
 
     For several, DataFusion deals the batches out to as many tasks, each of which copies rows together until it has
-    8,192, whatever their size: of rows of 100 KB that is 2.6 GB on two processors, and eight times as much on
-    sixteen. All of them go to one writer anyway, so that nothing is gained. How many there are it asks when it plans:
+    8,192, whatever their size: rows of 100 KB took 2.6 GB on two processors, and each more would take as much again.
+    All of them go to one writer anyway, so that nothing is gained. How many there are it asks when it plans:
     Rust's ``available_parallelism`` counts those that the calling thread may use
     (https://doc.rust-lang.org/std/thread/fn.available_parallelism.html). Linux can restrict a single thread so;
     elsewhere the write is planned as ever.

@@ -14,31 +14,23 @@ TESTS = Path(__file__).parents[1]
 CONTRACT = TESTS / "contract"
 
 CHOSEN = {
-    "test_columns.py": (
-        "test_a_new_column_is_added_and_is_null_in_older_rows[spark-append]",
-        "test_a_transform_may_drop_rows_and_add_columns[spark]",
-    ),
+    "test_columns.py": ("test_a_transform_may_drop_rows_and_add_columns[spark]",),
     "test_chunks.py": ("test_windows_of_which_nothing_is_left_move_the_mark_all_the_same[spark]",),
     "test_detection.py": (
         "test_nothing_there_is_absent_with_evidence[spark]",
-        "test_what_is_neither_a_table_nor_its_absence_is_unknown_and_stays_untouched[spark-foreign files]",
         "test_a_missing_data_file_is_found_when_rows_are_compared_and_nothing_is_written[spark]",
         "test_a_new_table_has_the_columns_partitions_and_properties_asked_for[spark]",
     ),
     "test_disk.py": (
         "test_folders_without_a_table_and_without_anything_else_are_absent[spark-two creations that died]",
     ),
-    "test_log.py": (
-        "test_after_a_restore_what_it_undid_is_loaded_again[spark-restore]",
-        "test_the_history_tells_each_load_newest_first[spark]",
-    ),
+    "test_log.py": ("test_after_a_restore_what_it_undid_is_loaded_again[spark-restore]",),
     "test_races.py": (
         "test_of_two_plans_on_one_version_one_commits_and_the_other_is_refused[spark-append]",
         "test_a_crash_at_any_place_costs_nothing[spark-append-before_acknowledgement-first run]",
     ),
     "test_writes.py": (
         "test_a_first_run_loads_everything_and_increments_only_what_is_new[spark]",
-        "test_rows_that_commit_late_are_loaded_and_counted_with_their_lateness[spark]",
         "test_an_upsert_keeps_the_latest_version_of_each_row[spark]",
         "test_a_backfill_replaces_its_window_and_nothing_else[spark]",
         "test_a_cancel_leaves_nothing[spark-append-2]",
