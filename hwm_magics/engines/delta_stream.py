@@ -33,14 +33,15 @@ def in_one_stream() -> Iterator[Callable[[], None]]:
         yield lambda: None
         return
     thread = threading.get_native_id()
-    allowed = os.sched_getaffinity(thread)
+    allowed: set[int] = set()
 
     def end() -> None:
-        # A sandbox may refuse either call, and a processor may have been taken away meanwhile.
+        # A processor may have been taken away meanwhile.
         with suppress(OSError):
             os.sched_setaffinity(thread, allowed)
 
-    with suppress(OSError):
+    with suppress(OSError):  # a sandbox may refuse it
+        allowed = os.sched_getaffinity(thread)
         os.sched_setaffinity(thread, {min(allowed)})
     try:
         yield end
