@@ -19,7 +19,8 @@ def in_one_stream() -> Iterator[Callable[[], None]]:
 
     For several, DataFusion deals the batches out to as many tasks, each of which copies rows together until it has
     8,192, whatever their size: rows of 100 KB took 2.6 GB on two processors, and each more would take as much again.
-    All of them go to one writer anyway, so that nothing is gained. How many there are it asks when it plans:
+    All of them go to one writer anyway, so that nothing is gained; of a partitioned table each has its own, which was
+    no faster on two processors. How many there are it asks when it plans:
     Rust's ``available_parallelism`` counts those that the calling thread may use
     (https://doc.rust-lang.org/std/thread/fn.available_parallelism.html). Linux can restrict a single thread so;
     elsewhere the write is planned as ever.

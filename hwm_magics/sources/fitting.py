@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -45,20 +46,17 @@ def fetched(
     Yields:
         The columns of each batch: of about 8 MB, or of :data:`MOST_FETCHED` rows.
     """
-    held: list[Sequence[pa.Array]] = []
-    rows = size = 0
+    held = _Held(MOST_FETCHED)
     step = _FIRST_ROWS
     while some := fetch(step):
-        held.append(columns_of(some))
-        rows, size = rows + len(some), size + _size(held[-1])
-        fit = _fitting(size, rows, MOST_FETCHED)
-        if rows >= fit:
-            yield _joined(held)
-            held, rows, size = [], 0, 0
+        room = held.add(columns_of(some))
+        if room <= 0:
+            room += held.rows
+            yield held.take()
         # Rows that follow narrow ones may be wide.
-        step = min(fit - rows, _TIMES * step)
-    if held:
-        yield _joined(held)
+        step = min(room, _TIMES * step)
+    if held.parts:
+        yield held.take()
 
 
 def gathered(batches: Iterable[Sequence[pa.Array]]) -> Iterator[Sequence[pa.Array]]:
@@ -70,26 +68,35 @@ def gathered(batches: Iterable[Sequence[pa.Array]]) -> Iterator[Sequence[pa.Arra
     Yields:
         The columns of each batch: of about 8 MB, or of 16,384 rows.
     """
-    held: list[Sequence[pa.Array]] = []
-    rows = size = 0
+    held = _Held(_MOST_GATHERED)
     for columns in batches:
-        held.append(columns)
-        rows, size = rows + len(columns[0]), size + _size(columns)
-        if rows >= _MOST_GATHERED or size >= _BATCH_BYTES:
-            yield _joined(held)
-            held, rows, size = [], 0, 0
-    if held:
-        yield _joined(held)
+        if held.add(columns) <= 0:
+            yield held.take()
+    if held.parts:
+        yield held.take()
 
 
-def _size(columns: Sequence[pa.Array]) -> int:
-    return sum(column.nbytes for column in columns)
+@dataclass(slots=True)
+class _Held:
+    """The parts of a batch that is not full yet."""
 
+    most: int
+    parts: list[Sequence[pa.Array]] = field(default_factory=list)
+    rows: int = 0
+    size: int = 0
 
-def _joined(held: Sequence[Sequence[pa.Array]]) -> Sequence[pa.Array]:
-    if len(held) == 1:
-        return held[0]
-    return [pa.concat_arrays(parts) for parts in zip(*held, strict=True)]
+    def add(self, columns: Sequence[pa.Array]) -> int:
+        """Hold these too; how many more rows fit then."""
+        self.parts.append(columns)
+        self.rows += len(columns[0])
+        self.size += sum(column.nbytes for column in columns)
+        return _fitting(self.size, self.rows, self.most) - self.rows
+
+    def take(self) -> Sequence[pa.Array]:
+        """The batch; none of it is held any more."""
+        parts = self.parts
+        self.parts, self.rows, self.size = [], 0, 0
+        return parts[0] if len(parts) == 1 else [pa.concat_arrays(each) for each in zip(*parts, strict=True)]
 
 
 def _fitting(size: int, rows: int, most: int) -> int:
