@@ -238,7 +238,7 @@ class LabPage:
         self.path = ""
         page.set_default_timeout(PATIENCE * 1000)
         page.on("console", self._on_console)
-        page.on("pageerror", lambda error: self.errors.append(f"pageerror: {error}"))
+        page.on("pageerror", lambda error: self.errors.append(f"pageerror: {error.stack or error}"))
         page.on("dialog", lambda dialog: (self.errors.append(f"dialog: {dialog.message}"), dialog.accept()))
         page.route(
             lambda url: (
@@ -260,10 +260,13 @@ class LabPage:
         """No error in the console, no dead widget, no script of a stranger, no request beyond loopback."""
         expect(self.panel.get_by_text("Loading widget...")).to_have_count(0)
         expect(self.panel.get_by_text("Error displaying widget")).to_have_count(0)
-        # Playwright hands events over inside its own calls only.
-        self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))")
+        self._settle()
         assert not self.errors, "\n".join(self.errors)
         assert not self.outside, self.outside
+
+    def _settle(self) -> None:
+        """Let what the page has begun come to an end; Playwright hands events over inside its own calls only."""
+        self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))")
 
     def open(self, path: str, *, kernel: bool = True) -> LabPage:
         """Load Lab anew with a notebook; without a kernel it is what a reader sees first."""
@@ -298,6 +301,7 @@ class LabPage:
         """Close every tab, and forget the console."""
         self.page.evaluate("""() => { for (const each of [...window.jupyterapp.shell.widgets('main')]) {
             if (each.context?.model) each.context.model.dirty = false; each.close(); } }""")
+        self._settle()  # an error that comes late would be the next test's
         self.errors, self.console, self.outside = [], [], []
 
     def _ready(self, *, kernel: bool = True) -> LabPage:
@@ -307,6 +311,9 @@ class LabPage:
         if kernel:
             self.page.evaluate(KERNEL_IS_THERE)
             self.wait_idle()
+        else:
+            # Jupyter's widget manager logs an error of its own then: it asks a session that isn't there for its kernel.
+            self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.ready")
         return self
 
     def _no_splash(self) -> None:
