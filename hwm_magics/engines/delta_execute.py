@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from hwm_magics.arrow.one_stream import in_one_stream
 from hwm_magics.core.commit_info import LogEntry, written
 from hwm_magics.core.decided import (
     MANY_SMALL_FILES,
@@ -33,7 +34,6 @@ from hwm_magics.engines.delta_log import LogReader
 from hwm_magics.engines.delta_open import Address
 from hwm_magics.engines.delta_read import arrow_schema_of, require_readable, select
 from hwm_magics.engines.delta_sql import bounded, condition
-from hwm_magics.engines.delta_stream import in_one_stream
 from hwm_magics.engines.delta_upkeep import DeltaUpkeep
 from hwm_magics.engines.delta_write import Feed, commit, commit_properties, translated, writer_properties
 from hwm_magics.engines.planned import compared_by, cursor_of, kind_of, marks_alone, record_of
@@ -258,7 +258,7 @@ class Execution:
             how["predicate"] = bounded(step.window, cursor, self._plan.target.columns)
 
         def write() -> None:
-            with in_one_stream() as feed.begun:
+            with in_one_stream(feed.width) as feed.begun:
                 write_deltalake(table, reader, commit_properties=properties, writer_properties=parquet, **how)
 
         return write

@@ -19,7 +19,7 @@ from hwm_magics.core.manifest import LoadedFile
 from hwm_magics.core.observed import Column
 from hwm_magics.errors import HwmError, QueryError, SchemaMismatchError, clean_message
 from hwm_magics.sources.file_storage import FileStorage
-from hwm_magics.sources.fitting import rows_of
+from hwm_magics.sources.fitting import parquet_batches
 
 __all__ = ["FileReader", "Layout", "reader_of"]
 
@@ -567,7 +567,7 @@ class ParquetReader(FileReader):
             there = set(file.schema_arrow.names)
             wanted = [name for name in schema.names if name in there]
             try:
-                for batch in file.iter_batches(batch_size=rows_of(file), columns=wanted):
+                for batch in parquet_batches(file, wanted):
                     arrays = [
                         cast_array(batch.column(each.name), each.type, each.name)
                         if each.name in there

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -22,6 +23,7 @@ from hwm_magics.sources.failures import not_installed
 from hwm_magics.sources.file_readers import FileReader, reader_of
 from hwm_magics.sources.file_storage import FileStorage, open_storage
 from hwm_magics.sources.files import FilesSource, unchanged
+from hwm_magics.sources.fitting import FEW, fitting
 from hwm_magics.sources.sql import RawStream
 from hwm_magics.sources.sql_duckdb import DuckDbDriver
 from hwm_magics.sources.wire import Described, Wire
@@ -146,16 +148,18 @@ class ArrowFilesDriver(DuckDbDriver):
         self._arm(statement)
         return self._told(lambda: DuckDbDriver._run(self, statement, doing))  # noqa: SLF001 - slots rule super() out
 
-    def _reader(self, statement: Statement, doing: str) -> pa.RecordBatchReader:
-        self._arm(statement)
-        return self._told(lambda: DuckDbDriver._reader(self, statement, doing))  # noqa: SLF001 - as above
+    def _reader(self, statement: Statement, doing: str, rows: int = FEW) -> pa.RecordBatchReader:
+        first = self._told(lambda: self._arm(statement, looking=not self.describing))
+        if first is not None:
+            rows = fitting(first.nbytes, first.num_rows, rows)
+        return self._told(lambda: DuckDbDriver._reader(self, statement, doing, rows))  # noqa: SLF001 - as above
 
     def _told(self, work: Callable[[], T]) -> T:
         """Do something that reads the files, and raise what went wrong with them as it was."""
         try:
             return work()
         except Exception as error:
-            if isinstance(self._error, HwmError):
+            if isinstance(self._error, HwmError) and error is not self._error:
                 raise self._error from error
             raise
 
@@ -181,15 +185,24 @@ class ArrowFilesDriver(DuckDbDriver):
 
         return RawStream(batches(), raw.close)
 
-    def _arm(self, statement: Statement) -> None:
-        """Have the name stand for the files' rows, from their beginning, as far as a statement has use for them."""
+    def _arm(self, statement: Statement, *, looking: bool = False) -> pa.RecordBatch | None:
+        """Have the name stand for the files' rows, from their beginning, as far as a statement has use for them.
+
+        Returns:
+            The first of them, where they are looked at; None also where there is none.
+        """
         if self._schema is None:
-            return
+            return None
         self._error = None
         text = "".join(part for part in statement.parts if isinstance(part, str))
         wanted = _wanted(self._schema, text, self.file_column)
-        reader = pa.RecordBatchReader.from_batches(wanted, self._scan(wanted))
+        batches = self._scan(wanted)
+        first = next(batches, None) if looking else None
+        reader = pa.RecordBatchReader.from_batches(
+            wanted, chain([first] if first is not None else [], batches)
+        )
         self.connection.register(self.view, reader)
+        return first
 
     def _scan(self, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
         reader, files = self.reader, self.files

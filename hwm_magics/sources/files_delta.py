@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from hwm_magics.arrow import arrow_type, cast_array, delta_type
 from hwm_magics.arrow.int96 import misread
+from hwm_magics.arrow.one_stream import in_one_stream
 from hwm_magics.connections.base import StorageConnection
 from hwm_magics.core.specs import ReadSpec
 from hwm_magics.core.versions import DataFile, VersionsSeen
@@ -17,12 +21,15 @@ from hwm_magics.errors import ConfigError, HwmError, QueryError, UnsupportedByEn
 from hwm_magics.sources.delta_versions import DeltaSource, TableVersion, opened, partitioned_by_bytes
 from hwm_magics.sources.file_storage import FileStorage
 from hwm_magics.sources.files_arrow import ArrowFilesDriver, OfFiles, evaluator
-from hwm_magics.sources.fitting import FEW, rows_of
+from hwm_magics.sources.fitting import FEW, parquet_batches, rows_of, size_of
 
 if TYPE_CHECKING:
-    from deltalake import DeltaTable
+    from deltalake import DeltaTable, QueryBuilder
 
 __all__ = ["open_delta"]
+
+_MOST = 8_192
+"""Rows of a batch of delta-rs' own."""
 
 
 def open_delta(storage: StorageConnection, read: ReadSpec) -> DeltaSource:
@@ -123,8 +130,6 @@ class DeltaDriver(ArrowFilesDriver):
             yield pa.RecordBatch.from_arrays(arrays, schema=wanted)
 
     def _read(self, table: DeltaTable, wanted: pa.Schema) -> Iterator[Any]:
-        from deltalake import QueryBuilder
-
         files = self.files
         names = ", ".join('"' + name.replace('"', '""') + '"' for name in wanted.names)
         # No condition is handed down: delta-rs would look at statistics, which are cut short.
@@ -138,7 +143,40 @@ class DeltaDriver(ArrowFilesDriver):
                 columns=wanted.names, batch_size=FEW, batch_readahead=2, fragment_readahead=1
             )
         else:
-            yield from QueryBuilder().register("hwm_source", table).execute(asked)
+            yield from self._query(table).execute(asked)
+
+    def _query(self, table: DeltaTable) -> QueryBuilder:
+        """What delta-rs reads the table with, in batches of about 4 MB.
+
+        In one stream it comes faster than it is written; each more would hold memory.
+        """
+        from deltalake import QueryBuilder
+
+        rows, width = self._widest(table)
+        settings = {
+            "datafusion.execution.target_partitions": "1",
+            "datafusion.execution.batch_size": str(min(rows, _MOST)),
+        }
+        # The rows are written later, by the same process.
+        with in_one_stream(width):
+            return QueryBuilder(settings).register("hwm_source", table)
+
+    def _widest(self, table: DeltaTable) -> tuple[int, float]:
+        """How many rows of the file with the widest ones make a batch, and how many bytes one of them has."""
+        from pyarrow import parquet
+
+        actions = pa.table(table.get_add_actions(flatten=True))
+        if self.files is None or not actions.num_rows:
+            return _MOST, 0
+        # Without statistics the largest file stands for the widest rows.
+        widths = pc.divide(actions["size_bytes"], pc.max_element_wise(actions["num_records"], 1))
+        widest = actions["path"][pc.index(widths, pc.max(widths)).as_py()].as_py()
+        # A file that is gone is for delta-rs to tell.
+        with suppress(OSError, pa.ArrowException, HwmError):
+            with self.files.open(f"{self.folder}/{unquote(widest)}") as file:
+                footer = parquet.read_metadata(file)
+            return rows_of(footer), size_of(footer) / max(1, footer.num_rows)
+        return _MOST, 0
 
     def _rows_of(self, files: FileStorage, one: DataFile, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
         """The rows of one file, with the columns of today's table: those that it lacks are NULL."""
@@ -150,7 +188,7 @@ class DeltaDriver(ArrowFilesDriver):
             there = set(file.schema_arrow.names)
             held = {name: self.newest.physical.get(name, name) for name in wanted.names}
             read = [name for name in held.values() if name in there]
-            for batch in file.iter_batches(batch_size=rows_of(file), columns=read):
+            for batch in parquet_batches(file, read):
                 arrays = [self._column(batch, each, held[each.name], one) for each in wanted]
                 yield pa.RecordBatch.from_arrays(arrays, schema=wanted)
 

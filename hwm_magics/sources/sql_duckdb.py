@@ -82,12 +82,12 @@ class DuckDbDriver:
         except duckdb.Error as error:
             raise failure(error, doing=f"{doing} {self.place}") from error
 
-    def _reader(self, statement: Statement, doing: str) -> pa.RecordBatchReader:
+    def _reader(self, statement: Statement, doing: str, rows: int = FEW) -> pa.RecordBatchReader:
         import duckdb
 
         sql, values = render(statement, self.dialect.bind)
         try:
-            return self.connection.sql(sql, params=values or None).to_arrow_reader(FEW)
+            return self.connection.sql(sql, params=values or None).to_arrow_reader(rows)
         except duckdb.Error as error:
             raise failure(error, doing=f"{doing} {self.place}") from error
 

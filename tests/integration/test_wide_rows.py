@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from deltalake import ColumnProperties, WriterProperties, write_deltalake
 from integration.test_source_ways import each, observed, to_postgres, to_sqlite
 from pyarrow import parquet
 
@@ -20,14 +23,16 @@ from hwm_magics.core.query import prepare
 from hwm_magics.core.specs import ReadSpec, WriteSpec
 from hwm_magics.sources.factory import open_source
 from hwm_magics.sources.files_arrow import open_files
+from hwm_magics.sources.files_delta import open_delta
 
 ROWS = 9_000
 WIDTH = 6_000
 """Characters a row: 54 MB together."""
+PLAIN = WriterProperties(column_properties={"v": ColumnProperties(dictionary_enabled=False)})
+"""Such a file tells how wide its rows are, though all are alike."""
 WIDE = f"SELECT n AS id, {{text}} AS v FROM {{numbers}} WHERE n <= {ROWS}"
-MOST_BYTES = 36 * 2**20
-MOST_ROWS = 8_192
-"""What some drivers can only be told in rows."""
+MOST_BYTES = 9 * 2**20
+MOST_OF_ODBC = 36 * 2**20
 
 
 def sizes_of(source, read):
@@ -38,15 +43,15 @@ def sizes_of(source, read):
     for batch in stream.batches:
         ids += batch.column("id").to_pylist()
         assert set(pc.utf8_length(batch.column("v")).to_pylist()) == {WIDTH}
-        sizes.append((batch.num_rows, batch.nbytes))
+        sizes.append(batch.nbytes)
     assert sorted(ids) == list(range(1, ROWS + 1))
     return sizes
 
 
-def check(source, read):
+def check(source, read, most=MOST_BYTES):
     sizes = sizes_of(source, read)
     assert len(sizes) > 1
-    assert all(size <= MOST_BYTES or rows <= MOST_ROWS for rows, size in sizes)
+    assert max(sizes) <= most
 
 
 @pytest.mark.parametrize("way", each(["adbc", "sqlalchemy", "odbc", "psycopg", "pyodbc object"]))
@@ -55,7 +60,7 @@ def test_postgresql_gives_wide_rows_in_small_batches(way, pg_database):
     query = WIDE.format(text=f"repeat('x', {WIDTH})", numbers=numbers)
     read = ReadSpec("shop", query=query)
     with to_postgres(way, pg_database) as opens, opens(read) as source:
-        check(source, read)
+        check(source, read, MOST_OF_ODBC if way == "odbc" else MOST_BYTES)
 
 
 @pytest.mark.parametrize("way", each(["adbc", "sqlalchemy", "sqlite3"]))
@@ -87,12 +92,37 @@ def test_parquet_files_give_wide_rows_in_small_batches(tmp_path, groups):
         check(source, read)
 
 
+def test_a_delta_table_gives_wide_rows_in_small_batches(tmp_path):
+    table = pa.table({"id": pa.array(range(1, ROWS + 1)), "v": ["x" * WIDTH] * ROWS})
+    narrow = pa.table({"id": pa.array([], pa.int64()), "v": pa.array([], pa.string())})
+    write_deltalake(tmp_path / "t", narrow)
+    write_deltalake(tmp_path / "t", table, mode="append", writer_properties=PLAIN)
+    read = ReadSpec("lake", path="t", format="delta")
+    with open_delta(LocalConnection(name="lake", root=str(tmp_path)), read) as source:
+        check(source, read)
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_text_files_give_wide_rows_in_small_batches(form, tmp_path):
+    text = "x" * WIDTH
+    if form == "csv":
+        lines = ["id,v", *(f"{number},{text}" for number in range(1, ROWS + 1))]
+    else:
+        lines = [json.dumps({"id": number, "v": text}) for number in range(1, ROWS + 1)]
+    (tmp_path / f"rows.{form}").write_text("\n".join(lines) + "\n")
+    read = ReadSpec("lake", path=f"*.{form}", format=form, options={"settle": timedelta(0)})
+    with open_files(LocalConnection(name="lake", root=str(tmp_path)), read) as source:
+        check(source, read)
+
+
 LOAD = """
 import contextlib, json, os, re, sys
 import hwm_magics
 spec, connections = json.loads(sys.stdin.read())
 allowed = os.sched_getaffinity(0)
 result = hwm_magics.load(spec, connections=connections)
+"""
+TOLD = """
 restricted = []
 for thread in os.listdir("/proc/self/task"):
     with contextlib.suppress(ProcessLookupError):
@@ -106,6 +136,24 @@ print(json.dumps({
     "restricted": restricted,
 }))
 """
+PLANNED = """
+from deltalake import QueryBuilder
+query = QueryBuilder({"datafusion.catalog.information_schema": "true"})
+found = query.execute("SHOW datafusion.execution.target_partitions").read_all()
+print(json.dumps(found["value"].to_pylist()))
+"""
+
+
+def loaded(spec, connections, told=TOLD):
+    """What a process of its own tells that loads something."""
+    made = subprocess.run(
+        [sys.executable, "-c", LOAD + told],
+        input=json.dumps([spec, connections]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(made.stdout)
 
 
 @pytest.mark.slow
@@ -117,13 +165,44 @@ def test_rows_of_a_hundred_kilobytes_take_no_more_memory_than_narrow_ones(pg_dat
         "write": {"connection": "lake", "path": "wide", "mode": "overwrite"},
     }
     connections = {"shop": pg_database.settings, "lake": {"type": "local", "root": str(tmp_path)}}
-    made = subprocess.run(
-        [sys.executable, "-c", LOAD],
-        input=json.dumps([spec, connections]),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    told = json.loads(made.stdout)
+    told = loaded(spec, connections)
     assert (told["rows"], told["restricted"]) == (12_000, [])
     assert told["peak"] < 450  # of 1,200 MB of rows
+
+
+@pytest.mark.slow
+def test_a_delta_table_of_such_rows_is_read_and_written_in_bounded_memory(tmp_path):
+    """The whole of it would be held where delta-rs planned its reading as it likes: 1.8 GB."""
+
+    def batches():
+        for first in range(0, 10_000, 50):
+            texts = [os.urandom(12_500).hex() + "y" * 75_000 for _ in range(50)]
+            yield pa.record_batch({"id": pa.array(range(first, first + 50)), "v": texts})
+
+    schema = pa.schema({"id": pa.int64(), "v": pa.string()})
+    properties = WriterProperties(max_row_group_size=320)
+    rows = pa.RecordBatchReader.from_batches(schema, batches())
+    write_deltalake(tmp_path / "from", rows, writer_properties=properties)
+    spec = {
+        "read": {"connection": "lake", "path": "from", "format": "delta"},
+        "write": {"connection": "lake", "path": "to", "mode": "overwrite"},
+    }
+    told = loaded(spec, {"lake": {"type": "local", "root": str(tmp_path)}})
+    assert (told["rows"], told["restricted"]) == (10_000, [])
+    assert told["peak"] < 1_100  # of 1,000 MB of rows
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors")
+def test_narrow_rows_leave_the_processors_to_later_merges(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as db, db:
+        db.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, v TEXT)")
+        db.execute("INSERT INTO orders VALUES (1, 'a')")
+    spec = {
+        "read": {"connection": "shop", "table": "orders"},
+        "write": {"connection": "lake", "path": "narrow", "mode": "overwrite"},
+    }
+    connections = {
+        "shop": {"type": "sqlite", "database": str(tmp_path / "shop.db")},
+        "lake": {"type": "local", "root": str(tmp_path)},
+    }
+    assert loaded(spec, connections, PLANNED) == [str(len(os.sched_getaffinity(0)))]
