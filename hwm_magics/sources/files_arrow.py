@@ -25,7 +25,7 @@ from hwm_magics.sources.file_storage import FileStorage, open_storage
 from hwm_magics.sources.files import FilesSource, unchanged
 from hwm_magics.sources.fitting import FEW, fitting
 from hwm_magics.sources.sql import RawStream
-from hwm_magics.sources.sql_duckdb import DuckDbDriver
+from hwm_magics.sources.sql_duckdb import QUIET, DuckDbDriver
 from hwm_magics.sources.wire import Described, Wire
 
 __all__ = ["ArrowFilesDriver", "OfFiles", "evaluator", "open_files"]
@@ -86,7 +86,7 @@ def evaluator() -> Any:
     connection = duckdb.connect()
     # Moments arrive in the session's zone.
     connection.execute(
-        "SET TimeZone = 'UTC'; SET enable_external_access = false; SET preserve_insertion_order = false"
+        f"{QUIET}; SET TimeZone = 'UTC'; SET enable_external_access = false; SET preserve_insertion_order = false"
     )
     return connection
 

@@ -19,7 +19,10 @@ from hwm_magics.sources.rendering import render
 from hwm_magics.sources.sql import RawStream
 from hwm_magics.sources.wire import Described, Wire
 
-__all__ = ["DuckDbDriver", "connect", "of_object"]
+__all__ = ["QUIET", "DuckDbDriver", "connect", "of_object"]
+
+QUIET = "SET enable_progress_bar = false"
+"""DuckDB draws a bar on standard output for what takes two seconds, in a job's output too; a load has its own."""
 
 
 def connect(path: str, settings: Mapping[str, str]) -> DuckDbDriver:
@@ -45,12 +48,14 @@ def connect(path: str, settings: Mapping[str, str]) -> DuckDbDriver:
         connection = duckdb.connect(path, read_only=path != ":memory:", config=dict(settings))
     except duckdb.Error as error:
         raise failure(error, doing=f"connecting to the DuckDB database {path}") from error
+    connection.execute(QUIET)
     return DuckDbDriver(connection, path, finish=connection.close)
 
 
 def of_object(connection: Any, name: str) -> DuckDbDriver:
     """A connection of the notebook, which stays open; a second one to the same database reads."""
     own = connection.cursor()
+    own.execute(QUIET)
     return DuckDbDriver(own, name, finish=own.close)
 
 
