@@ -23,7 +23,7 @@ from hwm_magics.sources.failures import not_installed
 from hwm_magics.sources.file_readers import FileReader, reader_of
 from hwm_magics.sources.file_storage import FileStorage, open_storage
 from hwm_magics.sources.files import FilesSource, unchanged
-from hwm_magics.sources.fitting import FEW, fitting
+from hwm_magics.sources.fitting import FEW, FEWEST, fitting
 from hwm_magics.sources.sql import RawStream
 from hwm_magics.sources.sql_duckdb import QUIET, DuckDbDriver
 from hwm_magics.sources.wire import Described, Wire
@@ -150,8 +150,8 @@ class ArrowFilesDriver(DuckDbDriver):
 
     def _reader(self, statement: Statement, doing: str, rows: int = FEW) -> pa.RecordBatchReader:
         first = self._told(lambda: self._arm(statement, looking=not self.describing))
-        if first is not None:
-            rows = fitting(first.nbytes, first.num_rows, rows)
+        if first is not None and first.num_rows:
+            rows = max(FEWEST, fitting(first.nbytes, first.num_rows, rows))
         return self._told(lambda: DuckDbDriver._reader(self, statement, doing, rows))  # noqa: SLF001 - as above
 
     def _told(self, work: Callable[[], T]) -> T:

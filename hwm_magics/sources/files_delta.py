@@ -21,7 +21,7 @@ from hwm_magics.errors import ConfigError, HwmError, QueryError, UnsupportedByEn
 from hwm_magics.sources.delta_versions import DeltaSource, TableVersion, opened, partitioned_by_bytes
 from hwm_magics.sources.file_storage import FileStorage
 from hwm_magics.sources.files_arrow import ArrowFilesDriver, OfFiles, evaluator
-from hwm_magics.sources.fitting import FEW, parquet_batches, rows_of, size_of
+from hwm_magics.sources.fitting import FEW, FEWEST, parquet_batches, rows_of, size_of
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable, QueryBuilder
@@ -155,7 +155,7 @@ class DeltaDriver(ArrowFilesDriver):
         rows, width = self._widest(table)
         settings = {
             "datafusion.execution.target_partitions": "1",
-            "datafusion.execution.batch_size": str(min(rows, _MOST)),
+            "datafusion.execution.batch_size": str(max(FEWEST, min(rows, _MOST))),
         }
         # The rows are written later, by the same process.
         with in_one_stream(width):

@@ -11,10 +11,22 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from pyarrow.parquet import FileMetaData, ParquetFile
 
-__all__ = ["FEW", "MOST_FETCHED", "fetched", "fitting", "gathered", "parquet_batches", "rows_of", "size_of"]
+__all__ = [
+    "FEW",
+    "FEWEST",
+    "MOST_FETCHED",
+    "fetched",
+    "fitting",
+    "gathered",
+    "parquet_batches",
+    "rows_of",
+    "size_of",
+]
 
 FEW = 2_048
 """Rows of a batch, for drivers that can only be told how many, and to be put together by :func:`gathered`."""
+FEWEST = 256
+"""So many at least, where some rows stand for all and others may be narrow: a batch has a price of its own."""
 MOST_FETCHED = 10_000
 """More rows at a time are fetched no faster from a cursor of Python's."""
 _MOST_READ = 65_536
