@@ -22,7 +22,7 @@ from hwm_magics.sources.wire import Described, Wire
 __all__ = ["QUIET", "DuckDbDriver", "connect", "of_object"]
 
 QUIET = "SET enable_progress_bar = false"
-"""DuckDB draws a bar on standard output for what takes two seconds, in a job's output too; a load has its own."""
+"""DuckDB draws a bar for what takes two seconds, in notebooks and wherever no script runs; a load has its own."""
 
 
 def connect(path: str, settings: Mapping[str, str]) -> DuckDbDriver:
