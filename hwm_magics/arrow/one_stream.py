@@ -6,8 +6,23 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
-__all__ = ["in_one_stream"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["PROCESSORS", "in_one_stream", "width_of"]
+
+
+def _allowed() -> set[int]:
+    """The processors that this thread may use; none where that can't be told or changed."""
+    with suppress(AttributeError, OSError):  # a sandbox may refuse it
+        return os.sched_getaffinity(threading.get_native_id())
+    return set()
+
+
+PROCESSORS = len(_allowed()) or os.cpu_count() or 1
+"""For queries of delta-rs, whose answers are small: they say themselves for how many they are planned."""
 
 _WAITING = "4"
 """So many batches wait for the writer: ten, delta-rs' default, took 60 MB more, and four keep it as busy."""
@@ -41,10 +56,7 @@ def in_one_stream(width: float) -> Iterator[Callable[[], None]]:
         stands then. It ends with the context at the latest.
     """
     os.environ.setdefault("DELTARS_WRITER_BATCH_CHANNEL_SIZE", _WAITING)
-    thread = threading.get_native_id()
-    allowed: set[int] = set()
-    with suppress(AttributeError, OSError):  # a sandbox may refuse it
-        allowed = os.sched_getaffinity(thread)
+    thread, allowed = threading.get_native_id(), _allowed()
     if width * _HELD * len(allowed) <= _LITTLE:
         yield lambda: None
         return
@@ -60,3 +72,8 @@ def in_one_stream(width: float) -> Iterator[Callable[[], None]]:
         yield end
     finally:
         end()
+
+
+def width_of(batch: pa.RecordBatch | None) -> float:
+    """How many bytes a row of a batch has; 0 where there is none."""
+    return batch.nbytes / batch.num_rows if batch is not None and batch.num_rows else 0

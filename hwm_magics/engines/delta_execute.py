@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
-from hwm_magics.arrow.one_stream import in_one_stream
+from hwm_magics.arrow.one_stream import in_one_stream, width_of
 from hwm_magics.core.commit_info import LogEntry, written
 from hwm_magics.core.decided import (
     MANY_SMALL_FILES,
@@ -181,9 +182,14 @@ class Execution:
         columns += [name for name in (step.cursor, step.fallback) if name and name not in columns]
         cursor = compared_by(step)
         where = condition(cursor, self._plan.target.columns, step.low, nulls=step.nulls)
-        rows = select(self._table, columns, where)
+        first = next(self._batches, None)
+        if first is None:
+            return
+        self._batches = chain((first,), self._batches)
         missing = {column.name for column in self._change.missing}
-        overlap = Overlap.of(rows, step, self._schema, missing)
+        # This is what delta-rs plans first, and a merge gains by several processors.
+        with in_one_stream(width_of(first) if merges is None else 0):
+            overlap = Overlap.of(select(self._table, columns, where), step, self._schema, missing)
         mark = self._plan.before.value if self._plan.before else None
         self._batches = recognised(self._batches, overlap, self._counts, cursor, mark)
         self._overlap = True
@@ -258,7 +264,7 @@ class Execution:
             how["predicate"] = bounded(step.window, cursor, self._plan.target.columns)
 
         def write() -> None:
-            with in_one_stream(feed.width) as feed.begun:
+            with in_one_stream(width_of(feed.first)) as feed.begun:
                 write_deltalake(table, reader, commit_properties=properties, writer_properties=parquet, **how)
 
         return write

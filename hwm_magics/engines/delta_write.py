@@ -72,12 +72,6 @@ class Feed:
         """The first batch, between :meth:`has_rows` and the write; else None."""
         return self._first
 
-    @property
-    def width(self) -> float:
-        """How many bytes a row of the first batch has; 0 where there is none."""
-        first = self._first
-        return first.nbytes / first.num_rows if first is not None and first.num_rows else 0
-
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         run = self._run
         self.begun()

@@ -171,6 +171,24 @@ def test_rows_of_a_hundred_kilobytes_take_no_more_memory_than_narrow_ones(pg_dat
 
 
 @pytest.mark.slow
+def test_an_increment_of_such_rows_takes_no_more_memory_either(pg_database, tmp_path):
+    """It looks at the target's last rows first, and delta-rs plans all that follows as it planned that."""
+    spec = {
+        "read": {"connection": "shop", "table": "wide", "incremental": {"column": "updated_at"}},
+        "write": {"connection": "lake", "path": "wide", "mode": "append"},
+    }
+    connections = {"shop": pg_database.settings, "lake": {"type": "local", "root": str(tmp_path)}}
+    rows = "SELECT n AS id, repeat('x', 100000) AS v, TIMESTAMP '2024-01-01' + n * INTERVAL '1 second' AS updated_at"
+    with pg_database.connect(autocommit=True) as shop:
+        shop.execute(f"CREATE TABLE wide AS {rows} FROM generate_series(1, 10) AS n")
+        assert loaded(spec, connections)["rows"] == 10
+        shop.execute(f"INSERT INTO wide {rows} FROM generate_series(11, 8000) AS n")
+    told = loaded(spec, connections)
+    assert (told["rows"], told["restricted"]) == (7_990, [])
+    assert told["peak"] < 450  # of 800 MB of rows
+
+
+@pytest.mark.slow
 def test_a_delta_table_of_such_rows_is_read_and_written_in_bounded_memory(tmp_path):
     """The whole of it would be held where delta-rs planned its reading as it likes: 1.8 GB."""
 
