@@ -11,25 +11,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["PROCESSORS", "in_one_stream", "width_of"]
+__all__ = ["BATCH_ROWS", "in_one_stream", "width_of"]
 
-
-def _allowed() -> set[int]:
-    """The processors that this thread may use; none where that can't be told or changed."""
-    with suppress(AttributeError, OSError):  # a sandbox may refuse it
-        return os.sched_getaffinity(threading.get_native_id())
-    return set()
-
-
-PROCESSORS = len(_allowed()) or os.cpu_count() or 1
-"""For queries of delta-rs, whose answers are small: they say themselves for how many they are planned."""
-
+BATCH_ROWS = 8_192
+"""Rows that DataFusion puts together before it hands them on, unless a query says otherwise."""
 _WAITING = "4"
 """So many batches wait for the writer: ten, delta-rs' default, took 60 MB more, and four keep it as busy."""
-_HELD = 8_192
-"""Rows that DataFusion puts together before it hands them on."""
 _LITTLE = 32 * 2**20
-"""Bytes that may be held so without a word."""
+"""Bytes that may be held so."""
 
 
 @contextmanager
@@ -56,8 +45,11 @@ def in_one_stream(width: float) -> Iterator[Callable[[], None]]:
         stands then. It ends with the context at the latest.
     """
     os.environ.setdefault("DELTARS_WRITER_BATCH_CHANNEL_SIZE", _WAITING)
-    thread, allowed = threading.get_native_id(), _allowed()
-    if width * _HELD * len(allowed) <= _LITTLE:
+    thread = threading.get_native_id()
+    allowed: set[int] = set()
+    with suppress(AttributeError, OSError):  # a sandbox may refuse it
+        allowed = os.sched_getaffinity(thread)
+    if width * BATCH_ROWS * len(allowed) <= _LITTLE:
         yield lambda: None
         return
 

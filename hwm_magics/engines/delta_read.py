@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from hwm_magics.arrow.one_stream import PROCESSORS
 from hwm_magics.core.cursor import CursorValue, Scalar
 from hwm_magics.core.observed import Column
 from hwm_magics.core.query import CursorExpression
@@ -49,8 +48,7 @@ def query(table: DeltaTable, sql: str) -> pa.Table:
     require_readable(table, sql)
     try:
         # Not pa.table(): that imports pandas to look at what it gets.
-        settings = {"datafusion.execution.target_partitions": str(PROCESSORS)}
-        found = QueryBuilder(settings).register("hwm_target", table).execute(sql)
+        found = QueryBuilder().register("hwm_target", table).execute(sql)
         return pa.RecordBatchReader.from_stream(found).read_all()
     except Exception as error:
         text = clean_message(error)
