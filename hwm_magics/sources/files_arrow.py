@@ -149,7 +149,7 @@ class ArrowFilesDriver(DuckDbDriver):
         return self._told(lambda: DuckDbDriver._run(self, statement, doing))  # noqa: SLF001 - slots rule super() out
 
     def _reader(self, statement: Statement, doing: str, rows: int = FEW) -> pa.RecordBatchReader:
-        first = self._told(lambda: self._arm(statement, looking=not self.describing))
+        first = self._arm(statement, looking=not self.describing)
         if first is not None and first.num_rows:
             rows = max(FEWEST, fitting(first.nbytes, first.num_rows, rows))
         return self._told(lambda: DuckDbDriver._reader(self, statement, doing, rows))  # noqa: SLF001 - as above
@@ -159,7 +159,7 @@ class ArrowFilesDriver(DuckDbDriver):
         try:
             return work()
         except Exception as error:
-            if isinstance(self._error, HwmError) and error is not self._error:
+            if isinstance(self._error, HwmError):
                 raise self._error from error
             raise
 

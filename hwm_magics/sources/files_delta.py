@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from hwm_magics.arrow import arrow_type, cast_array, delta_type
 from hwm_magics.arrow.int96 import misread
-from hwm_magics.arrow.one_stream import in_one_stream
+from hwm_magics.arrow.one_stream import BATCH_ROWS, in_one_stream
 from hwm_magics.connections.base import StorageConnection
 from hwm_magics.core.specs import ReadSpec
 from hwm_magics.core.versions import DataFile, VersionsSeen
@@ -21,15 +21,12 @@ from hwm_magics.errors import ConfigError, HwmError, QueryError, UnsupportedByEn
 from hwm_magics.sources.delta_versions import DeltaSource, TableVersion, opened, partitioned_by_bytes
 from hwm_magics.sources.file_storage import FileStorage
 from hwm_magics.sources.files_arrow import ArrowFilesDriver, OfFiles, evaluator
-from hwm_magics.sources.fitting import FEW, FEWEST, parquet_batches, rows_of, size_of
+from hwm_magics.sources.fitting import FEW, FEWEST, fitting, parquet_batches, size_of
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable, QueryBuilder
 
 __all__ = ["open_delta"]
-
-_MOST = 8_192
-"""Rows of a batch of delta-rs' own."""
 
 
 def open_delta(storage: StorageConnection, read: ReadSpec) -> DeltaSource:
@@ -83,6 +80,7 @@ class DeltaDriver(ArrowFilesDriver):
     folder: str = ""
     newest: TableVersion = field(default_factory=lambda: TableVersion(0))
     _seen: VersionsSeen | None = field(default=None, init=False)
+    _width: int | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if self.table is not None:
@@ -95,6 +93,7 @@ class DeltaDriver(ArrowFilesDriver):
         """See :meth:`~hwm_magics.sources.delta_versions.VersionsDriver.stand_for`."""
         if self.table is not None and seen.whole and self.table.version() != seen.version:
             self.table.load_as_version(seen.version)
+            self._width = None
         self._seen = seen
 
     def _scan(self, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -152,31 +151,36 @@ class DeltaDriver(ArrowFilesDriver):
         """
         from deltalake import QueryBuilder
 
-        rows, width = self._widest(table)
+        width = self._widest(table)
+        rows = max(FEWEST, fitting(width, 1, BATCH_ROWS))
         settings = {
             "datafusion.execution.target_partitions": "1",
-            "datafusion.execution.batch_size": str(max(FEWEST, min(rows, _MOST))),
+            "datafusion.execution.batch_size": str(rows),
         }
         # The rows are written later, by the same process.
         with in_one_stream(width):
             return QueryBuilder(settings).register("hwm_source", table)
 
-    def _widest(self, table: DeltaTable) -> tuple[int, float]:
-        """How many rows of the file with the widest ones make a batch, and how many bytes one of them has."""
+    def _widest(self, table: DeltaTable) -> int:
+        """How many bytes a row has in the file of the widest ones; 0 where that can't be told."""
         from pyarrow import parquet
 
-        actions = pa.table(table.get_add_actions(flatten=True))
-        if self.files is None or not actions.num_rows:
-            return _MOST, 0
-        # Without statistics the largest file stands for the widest rows.
-        widths = pc.divide(actions["size_bytes"], pc.max_element_wise(actions["num_records"], 1))
-        widest = actions["path"][pc.index(widths, pc.max(widths)).as_py()].as_py()
-        # A file that is gone is for delta-rs to tell.
-        with suppress(OSError, pa.ArrowException, HwmError):
-            with self.files.open(f"{self.folder}/{unquote(widest)}") as file:
+        if self._width is not None:
+            return self._width
+        self._width = 0
+        actions = pa.table(table.get_add_actions())
+        if self.files is not None and actions.num_rows:
+            # Without statistics the largest file stands for the widest rows.
+            widths = pc.divide(actions["size_bytes"], pc.max_element_wise(actions["num_records"], 1))
+            widest = actions["path"][pc.index(widths, pc.max(widths)).as_py()].as_py()
+            # A file that is gone is for delta-rs to tell.
+            with (
+                suppress(OSError, pa.ArrowException, HwmError),
+                self.files.open(f"{self.folder}/{unquote(widest)}") as file,
+            ):
                 footer = parquet.read_metadata(file)
-            return rows_of(footer), size_of(footer) / max(1, footer.num_rows)
-        return _MOST, 0
+                self._width = size_of(footer) // max(1, footer.num_rows)
+        return self._width
 
     def _rows_of(self, files: FileStorage, one: DataFile, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
         """The rows of one file, with the columns of today's table: those that it lacks are NULL."""

@@ -19,7 +19,6 @@ __all__ = [
     "fitting",
     "gathered",
     "parquet_batches",
-    "rows_of",
     "size_of",
 ]
 
@@ -50,11 +49,6 @@ def size_of(footer: FileMetaData) -> int:
     return sum(footer.row_group(at).total_byte_size for at in range(footer.num_row_groups))
 
 
-def rows_of(footer: FileMetaData) -> int:
-    """How many rows of a Parquet file make a batch."""
-    return fitting(size_of(footer), footer.num_rows, _MOST_READ)
-
-
 def parquet_batches(file: ParquetFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """The rows of a Parquet file in batches of about 4 MB.
 
@@ -62,7 +56,7 @@ def parquet_batches(file: ParquetFile, columns: Sequence[str]) -> Iterator[pa.Re
     request's end, and for one of a whole file that is the file.
     """
     footer = file.metadata
-    rows = rows_of(footer)
+    rows = fitting(size_of(footer), footer.num_rows, _MOST_READ)
     part: list[int] = []
     size = 0
     for at in range(footer.num_row_groups):
